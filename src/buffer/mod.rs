@@ -1,0 +1,5 @@
+//! The chunk buffer: one queue of chunk files for each destination.
+
+mod settings;
+
+pub use settings::{BufferSettings, QueueSettings, WhenFull};

@@ -1,0 +1,102 @@
+//! The validated configuration: what the agent is built from.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::buffer::{BufferSettings, QueueSettings};
+use crate::decode::Format;
+use crate::deliver::Destination;
+use crate::process::Step;
+use crate::source::{DestinationName, RouteName};
+use crate::tail::{Pattern, StartAt, TailSettings};
+
+/// A configuration in which everything was checked: names resolve, patterns and templates compile, limits
+/// are the services'.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where the buffer, checkpoints and dead letters are kept.
+    pub data_dir: PathBuf,
+    /// What records carry as `host`; the machine's host name unless said.
+    pub host: Option<String>,
+    /// How files are followed.
+    pub tail: TailSettings,
+    /// What all buffers share.
+    pub buffer: BufferSettings,
+    /// On SIGTERM, how long delivery may go on before what is left stays in the buffer.
+    pub drain_timeout: Duration,
+    /// The admin port, where there is one.
+    pub admin: Option<AdminSettings>,
+    /// kinetail's own log.
+    pub log: LogSettings,
+    /// In the order of the file.
+    pub destinations: Vec<DestinationConfig>,
+    /// In the order of the file: the first match wins.
+    pub routes: Vec<RouteConfig>,
+}
+
+/// One entry of `destinations`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DestinationConfig {
+    /// Its key.
+    pub name: DestinationName,
+    /// Its own buffer.
+    pub queue: QueueSettings,
+    /// Where its records go.
+    pub to: Destination,
+}
+
+/// One entry of `routes`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RouteConfig {
+    /// Its name, unique.
+    pub name: RouteName,
+    /// The files it takes.
+    pub files: Vec<Pattern>,
+    /// The files it leaves to later routes.
+    pub exclude: Vec<Pattern>,
+    /// How their lines are written.
+    pub format: Format,
+    /// Where reading begins in files that are there at the route's first ever start.
+    pub start_at: StartAt,
+    /// What is done with each message.
+    pub process: Vec<Step>,
+    /// The destinations; each name exists.
+    pub to: Vec<DestinationName>,
+}
+
+impl RouteConfig {
+    /// Whether a file of this path falls to this route, as long as no earlier route takes it.
+    pub fn takes(&self, path: &std::path::Path) -> bool {
+        self.files.iter().any(|pattern| pattern.matches(path))
+            && !self.exclude.iter().any(|pattern| pattern.matches(path))
+    }
+}
+
+/// The admin port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminSettings {
+    /// Where it listens.
+    pub listen: SocketAddr,
+}
+
+/// kinetail's own log.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct LogSettings {
+    /// A filter such as `info` or `kinetail=debug,warn`; the flag and the environment win over it.
+    pub level: Option<String>,
+    /// How it is written.
+    pub format: LogFormat,
+}
+
+/// How kinetail's own log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    #[default]
+    Auto,
+    /// Text for people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}

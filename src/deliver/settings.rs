@@ -1,0 +1,165 @@
+//! What a user can set about a destination.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::units::ByteSize;
+
+/// Where records go, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// An Amazon Data Firehose delivery stream.
+    Firehose(Firehose),
+    /// An Amazon Kinesis data stream.
+    Kinesis(Kinesis),
+    /// Local files laid out as Firehose writes S3.
+    Directory(Directory),
+}
+
+/// An Amazon Data Firehose delivery stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Firehose {
+    /// Its name.
+    pub stream: String,
+    /// Where it is and who asks.
+    pub aws: Aws,
+    /// How lines become Firehose records.
+    pub packing: Packing,
+    /// How records become requests.
+    pub batch: Batch,
+    /// How failures are tried again.
+    pub retry: Retry,
+}
+
+/// How lines become Firehose records. There is no default: a wrong guess breaks the consumer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// Many lines in one record, each ended by a newline.
+    Newline {
+        /// The most bytes in one record; at most 1,024,000 (the service's limit).
+        max_size: ByteSize,
+        /// The most lines in one record.
+        max_lines: usize,
+    },
+    /// One line a record, without a newline.
+    None,
+}
+
+/// An Amazon Kinesis data stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kinesis {
+    /// Its name or ARN.
+    pub stream: String,
+    /// Where it is and who asks.
+    pub aws: Aws,
+    /// How lines become records of the stream.
+    pub aggregation: Aggregation,
+    /// What decides a record's shard.
+    pub partition_key: PartitionKey,
+    /// The stream's MaxRecordSize, data and partition key; 1 MiB unless the stream was raised, at most 10 MiB.
+    pub max_record_size: ByteSize,
+    /// How records become requests.
+    pub batch: Batch,
+    /// How failures are tried again.
+    pub retry: Retry,
+}
+
+/// How lines become records of a data stream. There is no default: consumers must agree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aggregation {
+    /// One line a record.
+    None,
+    /// Many lines in one record, each ended by a newline.
+    Newline {
+        /// The most bytes in one record.
+        max_size: ByteSize,
+    },
+}
+
+/// What decides a record's shard.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum PartitionKey {
+    /// Evenly over all shards.
+    #[default]
+    Random,
+    /// Always this key: everything in one shard.
+    Fixed(String),
+}
+
+/// Where an AWS service is and who asks. What is not said comes from the environment, as in every AWS SDK.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Aws {
+    /// Such as `eu-central-1`.
+    pub region: Option<String>,
+    /// A URL in place of the service's own, such as a VPC interface endpoint's.
+    pub endpoint: Option<String>,
+    /// A PEM file with the certificates to trust in place of the system's.
+    pub ca_bundle: Option<PathBuf>,
+    /// A profile of the shared configuration files.
+    pub profile: Option<String>,
+    /// The ARN of a role to assume with the credentials found.
+    pub role_arn: Option<String>,
+    /// The external id that the role's trust policy asks for.
+    pub external_id: Option<String>,
+    /// The name of the assumed role's session; `kinetail` unless said.
+    pub session_name: Option<String>,
+    /// How long a connection may take to open.
+    pub connect_timeout: Option<Duration>,
+    /// How long a request may take from start to end.
+    pub request_timeout: Option<Duration>,
+}
+
+/// How records become requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// The most records in one request; at most 500 (both services' limit).
+    pub max_records: usize,
+    /// A request is sent once it holds this much, measured on the bytes before base64. Never above the
+    /// service's limit (Firehose 4 MiB, Kinesis 10 MiB).
+    pub target_size: ByteSize,
+    /// A record waits no longer than this for its request to fill.
+    pub max_age: Duration,
+    /// The most requests under way at once.
+    pub max_in_flight: usize,
+}
+
+/// How failures are tried again: full-jitter exponential backoff, without end unless limited.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// The longest first pause.
+    pub initial_backoff: Duration,
+    /// The longest pause of all.
+    pub max_backoff: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            initial_backoff: Duration::from_millis(100),
+            max_backoff: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Local files laid out as Firehose writes S3: `YYYY/MM/DD/HH/<name>-1-YYYY-MM-DD-HH-MM-SS-<uuid>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Directory {
+    /// The folder under which the files go.
+    pub path: PathBuf,
+    /// A file is closed at this size.
+    pub max_size: ByteSize,
+    /// A file is closed at this age.
+    pub max_age: Duration,
+    /// Whether the files are gzip.
+    pub compression: Compression,
+}
+
+/// How a file's content is compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None,
+    /// gzip, and `.gz` at the end of the name.
+    Gzip,
+}

@@ -1,0 +1,2 @@
+//! The `kinetail` command.
+fn main() {}
