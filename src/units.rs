@@ -59,7 +59,7 @@ impl fmt::Display for ByteSize {
             .find(|(_, factor)| self.0 >= *factor)
             .copied()
             .unwrap_or(("B", 1));
-        if self.0 % factor == 0 {
+        if self.0.is_multiple_of(factor) {
             write!(f, "{}{name}", self.0 / factor)
         } else {
             write!(f, "{:.1}{name}", self.0 as f64 / factor as f64)
@@ -93,7 +93,7 @@ pub fn format_duration(time: Duration) -> String {
     let (name, factor) = TIMES
         .iter()
         .rev()
-        .find(|(_, factor)| millis >= *factor && millis % factor == 0)
+        .find(|(_, factor)| millis >= *factor && millis.is_multiple_of(*factor))
         .copied()
         .unwrap_or(("ms", 1));
     format!("{}{name}", millis / factor)
