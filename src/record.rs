@@ -28,7 +28,8 @@ impl RecordId {
 #[derive(Debug, Default)]
 pub struct Records {
     data: Vec<u8>,
-    ends: Vec<u32>,
+    /// Little-endian `u32`, one a record, as they stand in a chunk.
+    ends: Vec<u8>,
 }
 
 impl Records {
@@ -42,7 +43,7 @@ impl Records {
         }
         self.data.push(b'\n');
         let end = u32::try_from(self.data.len()).expect("a turn's records stay far below 4 GiB");
-        self.ends.push(end);
+        self.ends.extend_from_slice(&end.to_le_bytes());
         true
     }
 
@@ -54,7 +55,7 @@ impl Records {
 
     /// How many records there are.
     pub fn len(&self) -> usize {
-        self.ends.len()
+        self.ends.len() / 4
     }
 
     /// Whether there are none.
@@ -67,8 +68,8 @@ impl Records {
         &self.data
     }
 
-    /// Where each record ends in [`data`](Self::data), its newline included.
-    pub fn ends(&self) -> &[u32] {
+    /// Where each record ends in [`data`](Self::data), its newline included: little-endian `u32`.
+    pub fn ends(&self) -> &[u8] {
         &self.ends
     }
 }
@@ -94,14 +95,7 @@ impl Run {
     /// which the first is number `first` in chunk `chunk`, appended to the buffer at `appended`.
     pub fn new(chunk: u64, first: u32, ends: Bytes, data: Bytes, appended: SystemTime) -> Self {
         debug_assert_eq!(ends.len() % 4, 0);
-        Self {
-            chunk,
-            first,
-            ends,
-            base: 0,
-            data,
-            appended,
-        }
+        Self { chunk, first, ends, base: 0, data, appended }
     }
 
     /// The number of the chunk that holds it.
@@ -160,11 +154,7 @@ impl Run {
     pub fn slice(&self, range: Range<usize>) -> Run {
         let (start, end) = (
             self.start(range.start),
-            if range.is_empty() {
-                self.start(range.start)
-            } else {
-                self.end(range.end - 1)
-            },
+            if range.is_empty() { self.start(range.start) } else { self.end(range.end - 1) },
         );
         Run {
             chunk: self.chunk,
@@ -197,13 +187,7 @@ mod tests {
             });
         }
         let ends: Vec<u8> = made.ends().iter().flat_map(|end| end.to_le_bytes()).collect();
-        Run::new(
-            7,
-            10,
-            ends.into(),
-            Bytes::copy_from_slice(made.data()),
-            SystemTime::UNIX_EPOCH,
-        )
+        Run::new(7, 10, ends.into(), Bytes::copy_from_slice(made.data()), SystemTime::UNIX_EPOCH)
     }
 
     #[test]

@@ -38,9 +38,7 @@ impl Serialize for Incarnation {
 impl<'de> Deserialize<'de> for Incarnation {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        u128::from_str_radix(&text, 16)
-            .map(Self)
-            .map_err(serde::de::Error::custom)
+        u128::from_str_radix(&text, 16).map(Self).map_err(serde::de::Error::custom)
     }
 }
 
@@ -106,28 +104,17 @@ pub struct Position {
 impl Position {
     /// At the start of a line, with nothing open.
     pub fn at(offset: u64) -> Self {
-        Self {
-            offset,
-            mid_line: false,
-            open: Vec::new(),
-        }
+        Self { offset, mid_line: false, open: Vec::new() }
     }
 
     /// Where reading has to start again: at the oldest open group, or at the offset.
     pub fn reread_from(&self) -> u64 {
-        self.open
-            .iter()
-            .map(|group| group.start)
-            .min()
-            .unwrap_or(self.offset)
+        self.open.iter().map(|group| group.start).min().unwrap_or(self.offset)
     }
 
     /// Lines of this stream that start before the returned offset are in the buffer already.
     pub fn resume(&self, stream: Stream) -> u64 {
-        self.open
-            .iter()
-            .find(|group| group.stream == stream)
-            .map_or(self.offset, |group| group.start)
+        self.open.iter().find(|group| group.stream == stream).map_or(self.offset, |group| group.start)
     }
 }
 
@@ -184,10 +171,7 @@ mod tests {
         let position = Position {
             offset: 100,
             mid_line: false,
-            open: vec![OpenGroup {
-                stream: Stream::Stdout,
-                start: 40,
-            }],
+            open: vec![OpenGroup { stream: Stream::Stdout, start: 40 }],
         };
         assert_eq!(position.resume(Stream::Stdout), 40);
         assert_eq!(position.resume(Stream::Stderr), 100);
@@ -198,9 +182,6 @@ mod tests {
     fn incarnations_survive_json() {
         let incarnation = Incarnation::mint();
         let json = serde_json::to_string(&incarnation).expect("a string");
-        assert_eq!(
-            serde_json::from_str::<Incarnation>(&json).expect("read back"),
-            incarnation
-        );
+        assert_eq!(serde_json::from_str::<Incarnation>(&json).expect("read back"), incarnation);
     }
 }

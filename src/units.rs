@@ -30,21 +30,11 @@ impl FromStr for ByteSize {
     type Err = UnitError;
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        let wrong = || {
-            UnitError(format!(
-                "{text:?} is not a size; write it like 512KiB, 64MiB or 4GiB"
-            ))
-        };
+        let wrong = || UnitError(format!("{text:?} is not a size; write it like 512KiB, 64MiB or 4GiB"));
         let (number, unit) = split_unit(text);
         let factor = match unit {
             "" => 1,
-            unit => {
-                SIZES
-                    .iter()
-                    .find(|(name, _)| name.eq_ignore_ascii_case(unit))
-                    .ok_or_else(wrong)?
-                    .1
-            }
+            unit => SIZES.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).ok_or_else(wrong)?.1,
         };
         Ok(Self(scale(number, factor).ok_or_else(wrong)?))
     }
@@ -53,12 +43,8 @@ impl FromStr for ByteSize {
 impl fmt::Display for ByteSize {
     /// The shortest exact writing for configuration values, else one decimal: `64 MiB` reads back as is.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, factor) = SIZES[..4]
-            .iter()
-            .rev()
-            .find(|(_, factor)| self.0 >= *factor)
-            .copied()
-            .unwrap_or(("B", 1));
+        let (name, factor) =
+            SIZES[..4].iter().rev().find(|(_, factor)| self.0 >= *factor).copied().unwrap_or(("B", 1));
         if self.0.is_multiple_of(factor) {
             write!(f, "{}{name}", self.0 / factor)
         } else {
@@ -67,21 +53,11 @@ impl fmt::Display for ByteSize {
     }
 }
 
-const TIMES: [(&str, u64); 5] = [
-    ("ms", 1),
-    ("s", 1_000),
-    ("m", 60_000),
-    ("h", 3_600_000),
-    ("d", 86_400_000),
-];
+const TIMES: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 /// Reads a time: a number with `ms`, `s`, `m`, `h` or `d`, to the millisecond.
 pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
-    let wrong = || {
-        UnitError(format!(
-            "{text:?} is not a time; write it like 500ms, 5s, 2m, 1h or 7d"
-        ))
-    };
+    let wrong = || UnitError(format!("{text:?} is not a time; write it like 500ms, 5s, 2m, 1h or 7d"));
     let (number, unit) = split_unit(text);
     let factor = TIMES.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?.1;
     scale(number, factor).map(Duration::from_millis).ok_or_else(wrong)
@@ -101,9 +77,7 @@ pub fn format_duration(time: Duration) -> String {
 
 fn split_unit(text: &str) -> (&str, &str) {
     let text = text.trim();
-    let at = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
+    let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     (&text[..at], text[at..].trim_start())
 }
 

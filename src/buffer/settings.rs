@@ -13,10 +13,7 @@ pub struct QueueSettings {
 
 impl Default for QueueSettings {
     fn default() -> Self {
-        Self {
-            max_size: ByteSize(1 << 30),
-            when_full: WhenFull::Block,
-        }
+        Self { max_size: ByteSize(1 << 30), when_full: WhenFull::Block }
     }
 }
 

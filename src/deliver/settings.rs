@@ -134,10 +134,7 @@ pub struct Retry {
 
 impl Default for Retry {
     fn default() -> Self {
-        Self {
-            initial_backoff: Duration::from_millis(100),
-            max_backoff: Duration::from_secs(30),
-        }
+        Self { initial_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(30) }
     }
 }
 

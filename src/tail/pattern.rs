@@ -37,17 +37,10 @@ impl Pattern {
     /// Reads a pattern.
     pub fn new(text: &str) -> Result<Self, PatternError> {
         if !text.starts_with('/') {
-            return Err(PatternError(format!(
-                "{text:?} is not an absolute path; begin it with a /"
-            )));
+            return Err(PatternError(format!("{text:?} is not an absolute path; begin it with a /")));
         }
-        if Path::new(text)
-            .components()
-            .any(|part| part == Component::ParentDir)
-        {
-            return Err(PatternError(format!(
-                "{text:?} holds a ..; write the folder itself"
-            )));
+        if Path::new(text).components().any(|part| part == Component::ParentDir) {
+            return Err(PatternError(format!("{text:?} holds a ..; write the folder itself")));
         }
         if text.ends_with('/') {
             return Err(PatternError(format!(
@@ -60,9 +53,7 @@ impl Pattern {
         // The last component is the file's name, never a folder to walk into.
         let above = &components[..components.len() - 1];
         let fixed = above.iter().take_while(|part| !wild(part)).count();
-        let base = above[..fixed]
-            .iter()
-            .fold(PathBuf::from("/"), |path, part| path.join(part));
+        let base = above[..fixed].iter().fold(PathBuf::from("/"), |path, part| path.join(part));
         let mut folders = Vec::new();
         let mut any_below = None;
         let mut prefix = String::new();
@@ -78,13 +69,7 @@ impl Pattern {
                 folders.push(compile(&prefix)?.compile_matcher());
             }
         }
-        Ok(Self {
-            text: text.to_owned(),
-            whole,
-            base,
-            folders,
-            any_below,
-        })
+        Ok(Self { text: text.to_owned(), whole, base, folders, any_below })
     }
 
     /// The pattern as written.
@@ -104,36 +89,24 @@ impl Pattern {
 
     /// Whether a matching file may lie in this folder or below it; for folders at or below the base.
     pub fn may_match_below(&self, folder: &Path) -> bool {
-        let depth = folder
-            .components()
-            .filter(|part| matches!(part, Component::Normal(_)))
-            .count();
+        let depth = folder.components().filter(|part| matches!(part, Component::Normal(_))).count();
         if let Some(any_below) = self.any_below
             && depth > any_below
         {
             return any_below == 0
                 || self.folders.last().is_none_or(|matcher| {
-                    folder
-                        .ancestors()
-                        .any(|above| depth_of(above) == any_below && matcher.is_match(above))
+                    folder.ancestors().any(|above| depth_of(above) == any_below && matcher.is_match(above))
                 });
         }
         match depth {
             0 => true,
-            depth => self
-                .folders
-                .get(depth - 1)
-                .is_some_and(|matcher| matcher.is_match(folder)),
+            depth => self.folders.get(depth - 1).is_some_and(|matcher| matcher.is_match(folder)),
         }
     }
 }
 
 fn depth_of(path: &Path) -> usize {
-    path.as_os_str()
-        .as_bytes()
-        .split(|byte| *byte == b'/')
-        .filter(|part| !part.is_empty())
-        .count()
+    path.as_os_str().as_bytes().split(|byte| *byte == b'/').filter(|part| !part.is_empty()).count()
 }
 
 fn compile(text: &str) -> Result<Glob, PatternError> {
@@ -178,11 +151,7 @@ mod tests {
         for (text, path, matches) in [
             ("/var/log/pods/*/*/*.log", "/var/log/pods/a_b_c/app/0.log", true),
             ("/var/log/pods/*/*/*.log", "/var/log/pods/a/0.log", false),
-            (
-                "/var/log/pods/pay_*/*/*.log",
-                "/var/log/pods/pay_x/app/0.log",
-                true,
-            ),
+            ("/var/log/pods/pay_*/*/*.log", "/var/log/pods/pay_x/app/0.log", true),
             ("/var/log/**/*.log", "/var/log/a/b/c.log", true),
             ("/var/log/**/*.log", "/var/log/c.log", true),
             ("/var/log/a?.log", "/var/log/ab.log", true),
@@ -191,11 +160,7 @@ mod tests {
             ("/var/log/{a,b}/x.{log,txt}", "/var/log/c/x.txt", false),
             ("/var/log/*.log", "/var/log/x.log.1", false),
         ] {
-            assert_eq!(
-                pattern(text).matches(Path::new(path)),
-                matches,
-                "{text} on {path}"
-            );
+            assert_eq!(pattern(text).matches(Path::new(path)), matches, "{text} on {path}");
         }
     }
 
@@ -237,13 +202,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_followed_is_refused() {
-        for text in [
-            "var/log/*.log",
-            "/var/../log/*.log",
-            "/var/log/",
-            "/var/log/[a.log",
-            "/var/{a",
-        ] {
+        for text in ["var/log/*.log", "/var/../log/*.log", "/var/log/", "/var/log/[a.log", "/var/{a"] {
             assert!(Pattern::new(text).is_err(), "{text}");
         }
     }

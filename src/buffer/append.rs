@@ -1,0 +1,233 @@
+//! Appending frames to a queue.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::acks::Ranges;
+use super::frame::{self, CHUNK_HEADER, ChunkHeader, FOOTER, FRAME_HEADER, Footer, FrameHeader};
+use super::queue::{Chunk, Queue, Shared, State};
+use crate::disk::DiskFile;
+use crate::record::Records;
+use crate::source::{Incarnation, Position};
+
+/// What a turn made of one file, the same for every destination. Made once: its checksum is computed once.
+#[derive(Debug)]
+pub struct Body<'a> {
+    source: &'a [u8],
+    records: &'a Records,
+    crc: u32,
+}
+
+impl<'a> Body<'a> {
+    /// Of records and the description of the file that they come from (its form is the caller's).
+    pub fn new(source: &'a [u8], records: &'a Records) -> Self {
+        let mut hasher = crc32fast::Hasher::new();
+        for part in [source, records.ends(), records.data()] {
+            hasher.update(part);
+        }
+        Self { source, records, crc: hasher.finalize() }
+    }
+
+    fn len(&self) -> u64 {
+        (self.source.len() + self.records.ends().len() + self.records.data().len()) as u64
+    }
+}
+
+/// What a frame means for its file.
+#[derive(Clone, Debug)]
+pub struct Step<'a> {
+    /// The number of the turn; grows over all destinations and restarts.
+    pub turn: u64,
+    /// The file.
+    pub incarnation: Incarnation,
+    /// Where it stood in this destination's buffer.
+    pub from: &'a Position,
+    /// Where it stands with these records.
+    pub to: &'a Position,
+    /// The records replace lost ones; the file's position is not moved.
+    pub repair: bool,
+}
+
+/// What became of an append.
+#[derive(Debug)]
+pub enum Append {
+    /// The frame is in the buffer: a kill of the process cannot take it away.
+    Done,
+    /// There is no room, and nothing was written. [`Wake`](super::Wake) is called when there is.
+    Full,
+    /// The disk failed, and nothing counts as written. The same frame may be tried again.
+    Failed(io::Error),
+}
+
+/// The writing end of a queue; there is one.
+pub struct Appender {
+    queue: Queue,
+    active: Option<Active>,
+}
+
+struct Active {
+    number: u64,
+    file: Arc<dyn DiskFile>,
+    salt: u32,
+    len: u64,
+    records: u32,
+    oldest: SystemTime,
+}
+
+impl Appender {
+    pub(super) fn new(queue: Queue) -> Self {
+        Self { queue, active: None }
+    }
+
+    /// The queue that it appends to.
+    pub fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// Appends one frame.
+    pub fn append(&mut self, body: &Body<'_>, step: &Step<'_>, now: SystemTime) -> Append {
+        let frame = FRAME_HEADER as u64 + body.len();
+        let shared = Arc::clone(&self.queue.shared);
+        if body.len() > u64::from(frame::MAX_BODY) {
+            return Append::Failed(io::Error::new(io::ErrorKind::InvalidInput, "a frame of more than 1 GiB"));
+        }
+        let mut state = shared.lock();
+        if !shared.room_for(&mut state, frame + (CHUNK_HEADER + FOOTER) as u64) {
+            return Append::Full;
+        }
+        let full = |active: &Active| {
+            let begun = active.len > CHUNK_HEADER as u64;
+            begun && active.len + frame > shared.chunk_size
+                || active.records.checked_add(body.records.len() as u32).is_none()
+        };
+        if self.active.as_ref().is_some_and(full) {
+            self.seal(&shared, &mut state);
+        }
+        match self.write(&shared, &mut state, body, step, now) {
+            Ok(()) => {
+                drop(state);
+                shared.readable.notify_one();
+                Append::Done
+            }
+            Err(error) => Append::Failed(error),
+        }
+    }
+
+    /// Closes the chunk that is being written, so that the next frame begins another.
+    pub fn finish_chunk(&mut self) {
+        let shared = Arc::clone(&self.queue.shared);
+        let mut state = shared.lock();
+        self.seal(&shared, &mut state);
+        drop(state);
+        shared.readable.notify_one();
+    }
+
+    fn write(
+        &mut self,
+        shared: &Shared,
+        state: &mut State,
+        body: &Body<'_>,
+        step: &Step<'_>,
+        now: SystemTime,
+    ) -> io::Result<()> {
+        let active = match &mut self.active {
+            Some(active) => active,
+            None => {
+                let active = begin(shared, state, now)?;
+                self.active.insert(active)
+            }
+        };
+        let records = body.records.len() as u32;
+        let header = FrameHeader {
+            body_len: body.len() as u32,
+            body_crc: body.crc,
+            turn: step.turn,
+            appended: frame::millis(now),
+            first: active.records,
+            records,
+            source_len: body.source.len() as u32,
+            repair: step.repair,
+            incarnation: step.incarnation,
+            from: step.from.clone(),
+            to: step.to.clone(),
+        }
+        .encode(active.salt);
+        active
+            .file
+            .write_at(&[&header, body.source, body.records.ends(), body.records.data()], active.len)?;
+        let written = FRAME_HEADER as u64 + body.len();
+        active.len += written;
+        active.records += records;
+        let chunk = state.chunk_mut(active.number).expect("a chunk stays while it is written");
+        chunk.len = active.len;
+        chunk.records = active.records;
+        chunk.unsynced = Some(Arc::clone(&active.file));
+        shared.grow(state, written);
+        Ok(())
+    }
+
+    /// A footer that cannot be written is no loss: the chunk is then read through at the next start.
+    fn seal(&mut self, shared: &Shared, state: &mut State) {
+        let Some(active) = self.active.take() else { return };
+        let footer =
+            Footer { records: active.records, len: active.len, oldest: frame::millis(active.oldest) };
+        let written = active
+            .file
+            .write_at(&[&footer.encode(active.salt)], active.len)
+            .and_then(|()| active.file.set_len(active.len + FOOTER as u64));
+        if let Err(error) = written {
+            tracing::warn!(event = "chunk_without_footer", destination = %shared.name, %error,
+                "a chunk could not be closed; it will be read through at the next start");
+        }
+        if let Some(chunk) = state.chunk_mut(active.number) {
+            chunk.sealed = true;
+            chunk.unsynced = Some(active.file);
+        }
+        shared.settle(state, active.number);
+    }
+}
+
+fn begin(shared: &Shared, state: &mut State, now: SystemTime) -> io::Result<Active> {
+    let number = state.next;
+    let path = shared.chunk_path(number);
+    let salt = fastrand::u32(..);
+    let header =
+        ChunkHeader { salt, number, created: frame::millis(now), destination: shared.destination_hash() };
+    if let Err(error) = shared.disk.remove(&path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(error);
+    }
+    let file = shared.disk.create(&path)?;
+    let len = CHUNK_HEADER as u64;
+    let begun = file.reserve(shared.chunk_size).and_then(|()| file.write_at(&[&header.encode()], 0));
+    if let Err(error) = begun {
+        // Should removing fail too, the next attempt removes it, or recovery, which finds it empty.
+        let _ = shared.disk.remove(&path);
+        return Err(error);
+    }
+    state.next += 1;
+    state.folder_unsynced = true;
+    state.chunks.push_back(Chunk {
+        number,
+        path,
+        salt,
+        len,
+        records: 0,
+        sealed: false,
+        own: true,
+        oldest: now,
+        unsynced: Some(Arc::clone(&file)),
+        acked: Ranges::default(),
+        acks: shared.ack_log(number),
+        read: false,
+        readable: 0,
+        ends: HashMap::new(),
+        damaged: false,
+        done: false,
+    });
+    shared.grow(state, len);
+    Ok(Active { number, file, salt, len, records: 0, oldest: now })
+}

@@ -1,0 +1,430 @@
+//! One destination's queue: the state that appender, reader and acknowledgements share.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use tokio::sync::Notify;
+use tracing::warn;
+
+use super::acks::{AckLog, Ranges};
+use super::settings::{QueueSettings, WhenFull};
+use super::{frame, recover};
+use crate::disk::{Disk, DiskFile};
+use crate::source::{DestinationName, Incarnation, Position};
+
+/// What all queues may take on disk together, and have taken.
+#[derive(Debug)]
+pub struct Budget {
+    max: u64,
+    used: AtomicU64,
+}
+
+impl Budget {
+    /// With a limit in bytes.
+    pub fn new(max: u64) -> Arc<Self> {
+        Arc::new(Self { max, used: AtomicU64::new(0) })
+    }
+
+    /// The bytes that all queues take now.
+    pub fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    fn has_room(&self, bytes: u64) -> bool {
+        self.used() + bytes <= self.max
+    }
+}
+
+/// Called when the agent should look again: there is room, a chunk waits to be let go, or records were lost.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// How far a queue was written: everything before it was handed to the kernel.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+pub struct Mark {
+    /// The number of the chunk.
+    pub chunk: u64,
+    /// The length of its part that counts.
+    pub offset: u64,
+}
+
+/// Lines whose records were in the buffer and can no longer be read: a chunk was damaged. They are to be
+/// read again from their file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// The file.
+    pub incarnation: Incarnation,
+    /// Where the records that are missing begin.
+    pub from: Position,
+    /// Where they end.
+    pub to: Position,
+}
+
+/// One chunk, as far as it must be known while it waits.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    pub(super) number: u64,
+    pub(super) path: PathBuf,
+    pub(super) salt: u32,
+    /// Header and whole frames that were written without error; the footer is not counted.
+    pub(super) len: u64,
+    pub(super) records: u32,
+    /// Nothing is appended to it any more.
+    pub(super) sealed: bool,
+    /// Written by this process, so that it need not be read through before it is mapped.
+    pub(super) own: bool,
+    pub(super) oldest: SystemTime,
+    /// Not durable yet.
+    pub(super) unsynced: Option<Arc<dyn DiskFile>>,
+    pub(super) acked: Ranges,
+    pub(super) acks: AckLog,
+    /// The reader has passed its end; `readable` is final.
+    pub(super) read: bool,
+    /// Records that the reader found good.
+    pub(super) readable: u32,
+    /// Where the files stand at its end, as far as it moved them.
+    pub(super) ends: HashMap<Incarnation, Position>,
+    /// A part of it could not be read: it is kept in quarantine and not removed.
+    pub(super) damaged: bool,
+    /// Everything in it is settled.
+    pub(super) done: bool,
+}
+
+impl Chunk {
+    fn bytes(&self) -> u64 {
+        self.len + self.acks.len()
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) chunks: VecDeque<Chunk>,
+    /// The number of the next chunk.
+    pub(super) next: u64,
+    pub(super) lost: Vec<Lost>,
+    pub(super) dropped_records: u64,
+    pub(super) dropped_bytes: u64,
+    /// Room was asked for and refused; [`Wake`] is due when there is some.
+    pub(super) full: bool,
+    /// On disk, all chunks and their acknowledgements.
+    pub(super) bytes: u64,
+    /// Where files stand at the end of chunks that the reader did not come to read.
+    pub(super) skipped: Vec<(Incarnation, Position)>,
+    pub(super) folder_unsynced: bool,
+}
+
+impl State {
+    pub(super) fn chunk_mut(&mut self, number: u64) -> Option<&mut Chunk> {
+        let at = self.chunks.binary_search_by_key(&number, |chunk| chunk.number).ok()?;
+        self.chunks.get_mut(at)
+    }
+}
+
+/// A destination's queue. Clones are handles to the same queue.
+#[derive(Clone)]
+pub struct Queue {
+    pub(super) shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    pub(super) name: DestinationName,
+    pub(super) folder: PathBuf,
+    pub(super) quarantine: PathBuf,
+    pub(super) settings: QueueSettings,
+    pub(super) chunk_size: u64,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) budget: Arc<Budget>,
+    pub(super) wake: Wake,
+    /// A reader may find more than before.
+    pub(super) readable: Notify,
+    state: Mutex<State>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        self.budget.used.fetch_sub(state.bytes, Ordering::Relaxed);
+    }
+}
+
+/// What a queue holds, for people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueStats {
+    /// On disk.
+    pub bytes: u64,
+    /// Chunk files.
+    pub chunks: u64,
+    /// Records not acknowledged yet.
+    pub records: u64,
+    /// When the oldest chunk with such a record got its first record.
+    pub oldest: Option<SystemTime>,
+    /// Records given up because the queue was full.
+    pub dropped_records: u64,
+    /// Bytes of chunks given up because the queue was full.
+    pub dropped_bytes: u64,
+}
+
+/// What a checkpoint has to know of a queue, taken at one instant.
+#[derive(Debug)]
+pub struct SyncPoint {
+    /// Everything before it is durable once `files` are synced.
+    pub mark: Mark,
+    /// What to sync first. Chunks whose records were all delivered are left out: nobody reads them again.
+    pub files: Vec<Arc<dyn DiskFile>>,
+    /// The folder to sync too, if files were made in it.
+    pub folder: Option<PathBuf>,
+    /// How far files were delivered, in order; for files whose chunks are to be removed.
+    pub delivered: Vec<(Incarnation, Position)>,
+    /// Chunks to remove once the checkpoint is durable.
+    pub release: Vec<u64>,
+}
+
+impl Queue {
+    pub(super) fn new(shared: Shared) -> Self {
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The destination's name.
+    pub fn name(&self) -> &DestinationName {
+        &self.shared.name
+    }
+
+    /// What it holds.
+    pub fn stats(&self) -> QueueStats {
+        let state = self.shared.lock();
+        let waiting = |chunk: &Chunk| u64::from(chunk.records.saturating_sub(chunk.acked.count()));
+        QueueStats {
+            bytes: state.bytes,
+            chunks: state.chunks.len() as u64,
+            records: state.chunks.iter().map(waiting).sum(),
+            oldest: state
+                .chunks
+                .iter()
+                .find(|chunk| !chunk.done && waiting(chunk) > 0)
+                .map(|chunk| chunk.oldest),
+            dropped_records: state.dropped_records,
+            dropped_bytes: state.dropped_bytes,
+        }
+    }
+
+    /// Whether a frame of about `bytes` finds room now. Where it does not, [`Wake`] is called once it could.
+    pub fn has_room(&self, bytes: u64) -> bool {
+        let mut state = self.shared.lock();
+        self.shared.room_for(&mut state, bytes)
+    }
+
+    /// Notes that records were delivered, or became dead letters. Durable against a kill when it returns.
+    ///
+    /// An error means that it could not be written down: the records are settled nevertheless, but a restart
+    /// would send them again.
+    pub fn ack(&self, chunk_number: u64, ranges: &[Range<u32>]) -> io::Result<()> {
+        let mut state = self.shared.lock();
+        let Some(chunk) = state.chunk_mut(chunk_number) else {
+            return Ok(());
+        };
+        for range in ranges {
+            chunk.acked.insert(range.clone());
+        }
+        let before = chunk.acks.len();
+        let written = chunk.acks.append(&*self.shared.disk, ranges);
+        let grown = chunk.acks.len() - before;
+        self.shared.grow(&mut state, grown);
+        self.shared.settle(&mut state, chunk_number);
+        written
+    }
+
+    /// Lines that were lost with a damaged chunk since the last call.
+    pub fn take_lost(&self) -> Vec<Lost> {
+        std::mem::take(&mut self.shared.lock().lost)
+    }
+
+    /// What the next checkpoint has to know. The caller has stopped appending until this returns.
+    pub fn sync_point(&self) -> SyncPoint {
+        let mut state = self.shared.lock();
+        let mark = match state.chunks.back() {
+            Some(chunk) => Mark { chunk: chunk.number, offset: chunk.len },
+            None => Mark { chunk: state.next, offset: 0 },
+        };
+        let mut point = SyncPoint {
+            mark,
+            files: Vec::new(),
+            folder: std::mem::take(&mut state.folder_unsynced).then(|| self.shared.folder.clone()),
+            delivered: Vec::new(),
+            release: Vec::new(),
+        };
+        for chunk in &mut state.chunks {
+            if chunk.done {
+                point.delivered.extend(chunk.ends.drain());
+                point.release.push(chunk.number);
+                chunk.unsynced = None;
+            } else {
+                point.files.extend(chunk.unsynced.take());
+                point.files.extend(chunk.acks.take_unsynced());
+            }
+        }
+        point
+    }
+
+    /// Whether removing chunks would make room that is wanted.
+    pub fn wants_release(&self) -> bool {
+        let state = self.shared.lock();
+        state.full && state.chunks.iter().any(|chunk| chunk.done)
+    }
+
+    /// Removes chunks that a durable checkpoint covers.
+    pub fn release(&self, numbers: &[u64]) {
+        for number in numbers {
+            let removed = {
+                let mut state = self.shared.lock();
+                let Ok(at) = state.chunks.binary_search_by_key(number, |chunk| chunk.number) else {
+                    continue;
+                };
+                let chunk = state.chunks.remove(at).expect("it was found there");
+                state.bytes -= chunk.bytes();
+                self.shared.budget.used.fetch_sub(chunk.bytes(), Ordering::Relaxed);
+                if std::mem::take(&mut state.full) {
+                    (self.shared.wake)();
+                }
+                chunk
+            };
+            if let Err(error) = self.shared.remove(&removed) {
+                warn!(event = "chunk_not_removed", path = %removed.path.display(), %error,
+                    "a delivered chunk could not be removed; it is tried again after the next start");
+            }
+        }
+    }
+}
+
+impl Shared {
+    #[expect(clippy::too_many_arguments, reason = "called once, where a queue is opened")]
+    pub(super) fn new(
+        name: DestinationName,
+        folder: PathBuf,
+        quarantine: PathBuf,
+        settings: QueueSettings,
+        chunk_size: u64,
+        disk: Arc<dyn Disk>,
+        budget: Arc<Budget>,
+        wake: Wake,
+    ) -> Self {
+        Self {
+            name,
+            folder,
+            quarantine,
+            settings,
+            chunk_size,
+            disk,
+            budget,
+            wake,
+            readable: Notify::new(),
+            state: Mutex::default(),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change of the state is complete before anything in it can panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether `bytes` more fit. Where they do not, what can make room is set going.
+    pub(super) fn room_for(&self, state: &mut State, bytes: u64) -> bool {
+        let room = state.bytes + bytes <= self.settings.max_size.0 && self.budget.has_room(bytes);
+        if !room {
+            state.full = true;
+            if self.settings.when_full == WhenFull::DropOldest {
+                self.drop_oldest(state, bytes);
+            }
+            if state.chunks.iter().any(|chunk| chunk.done) {
+                (self.wake)();
+            }
+        }
+        room
+    }
+
+    pub(super) fn chunk_path(&self, number: u64) -> PathBuf {
+        self.folder.join(format!("{number:016x}.chunk"))
+    }
+
+    pub(super) fn ack_log(&self, number: u64) -> AckLog {
+        AckLog::new(self.folder.join(format!("{number:016x}.acks")))
+    }
+
+    pub(super) fn destination_hash(&self) -> u64 {
+        xxhash_rust::xxh3::xxh3_64(self.name.as_str().as_bytes())
+    }
+
+    /// Notes if a chunk has come to its end.
+    pub(super) fn settle(&self, state: &mut State, number: u64) {
+        let full = state.full;
+        let Some(chunk) = state.chunk_mut(number) else {
+            return;
+        };
+        if !chunk.done && chunk.sealed && chunk.read && chunk.acked.count() >= chunk.readable {
+            chunk.done = true;
+            if full {
+                (self.wake)();
+            }
+        }
+    }
+
+    /// Gives up oldest chunks until `bytes` more would fit. Their room is free once a checkpoint covers them:
+    /// removed earlier, a kill would have their lines read again.
+    fn drop_oldest(&self, state: &mut State, bytes: u64) {
+        let mut excess = (state.bytes + bytes).saturating_sub(self.settings.max_size.0);
+        for chunk in &mut state.chunks {
+            if excess == 0 || !chunk.sealed {
+                break;
+            }
+            excess = excess.saturating_sub(chunk.bytes());
+            if chunk.done {
+                continue;
+            }
+            let records = chunk.records.saturating_sub(chunk.acked.count());
+            match recover::ends_of(self, chunk) {
+                Ok(ends) => chunk.ends = ends,
+                Err(_) => chunk.damaged = true,
+            }
+            state.skipped.extend(chunk.ends.iter().map(|(incarnation, to)| (*incarnation, to.clone())));
+            (chunk.done, chunk.read) = (true, true);
+            state.dropped_records += u64::from(records);
+            state.dropped_bytes += chunk.len;
+            warn!(event = "oldest_dropped", destination = %self.name, records, bytes = chunk.len,
+                "the buffer is full: its oldest records were given up (when_full: drop_oldest)");
+        }
+    }
+
+    /// Counts bytes that were written to disk.
+    pub(super) fn grow(&self, state: &mut State, bytes: u64) {
+        state.bytes += bytes;
+        self.budget.used.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Removes a chunk's files, or keeps what was damaged.
+    fn remove(&self, chunk: &Chunk) -> io::Result<()> {
+        if chunk.damaged {
+            quarantine(self, &chunk.path)?;
+        } else {
+            self.disk.remove(&chunk.path)?;
+        }
+        match chunk.acks.path() {
+            Some(path) => self.disk.remove(path),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Moves a file that cannot be read, or not wholly, out of the way.
+pub(super) fn quarantine(shared: &Shared, path: &std::path::Path) -> io::Result<PathBuf> {
+    shared.disk.create_folder(&shared.quarantine)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let stamp = frame::millis(SystemTime::now());
+    let kept = shared.quarantine.join(format!("{}-{stamp}-{name}", shared.name));
+    shared.disk.rename(path, &kept)?;
+    Ok(kept)
+}

@@ -1,0 +1,334 @@
+//! Reading a queue: records in order, out of mapped windows, each frame verified as it is read.
+//!
+//! Damage never stops the reader and never yields a wrong record: what does not match its checksum is passed
+//! over, up to the next frame that does. What was lost shows as a break in the chain of its file's positions
+//! (see [`frame`](super::frame)), whatever the damage was: a flipped bit, a chunk cut short, one that is
+//! missing. Each break is told as [`Lost`], so that the lines are read again from their source.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tracing::{error, warn};
+
+use super::frame::{self, CHUNK_HEADER, FRAME_HEADER, FormatError, FrameHeader};
+use super::queue::{Lost, Queue, Shared};
+use super::window;
+use crate::record::Run;
+use crate::source::{Incarnation, Position};
+
+/// The most that is mapped at once, unless a single frame is longer.
+const WINDOW: u64 = 4 << 20;
+
+/// Where files stand when reading begins, so that a break in the chain is noticed from the first frame on.
+#[derive(Clone, Debug, Default)]
+pub struct Chain {
+    /// How far each file was delivered: where its first frame in the queue must begin.
+    pub delivered: HashMap<Incarnation, Position>,
+    /// How far each file is in the queue as it was found: where its last recovered frame must end.
+    pub buffered: HashMap<Incarnation, Position>,
+}
+
+/// The reading end of a queue; there is one.
+pub struct Reader {
+    queue: Queue,
+    /// The chunk that is read, and how far.
+    number: u64,
+    offset: u64,
+    file: Option<File>,
+    window: Bytes,
+    window_start: u64,
+    pending: VecDeque<Run>,
+    ends: HashMap<Incarnation, Position>,
+    /// Checked when the reader comes to this chunk, the first that this process began.
+    recovered: Option<(u64, HashMap<Incarnation, Position>)>,
+}
+
+/// The part of a chunk that a reader needs to know.
+struct View {
+    number: u64,
+    len: u64,
+    sealed: bool,
+    own: bool,
+    salt: u32,
+    path: std::path::PathBuf,
+}
+
+impl Reader {
+    pub(super) fn new(queue: Queue, chain: Chain) -> Self {
+        let next = queue.shared.lock().next;
+        Self {
+            queue,
+            number: 0,
+            offset: 0,
+            file: None,
+            window: Bytes::new(),
+            window_start: 0,
+            pending: VecDeque::new(),
+            ends: chain.delivered,
+            recovered: Some((next, chain.buffered)),
+        }
+    }
+
+    /// Waits until [`next`](Self::next) may give more than it did.
+    pub async fn readable(&self) {
+        self.queue.shared.readable.notified().await;
+    }
+
+    /// The next records that were not acknowledged, or none for now.
+    ///
+    /// # Errors
+    ///
+    /// The disk could not be read; the same records are tried again with the next call.
+    pub fn next(&mut self) -> io::Result<Option<Run>> {
+        loop {
+            if let Some(run) = self.pending.pop_front() {
+                return Ok(Some(run));
+            }
+            let Some(view) = self.view() else {
+                self.check_recovered(u64::MAX);
+                return Ok(None);
+            };
+            if self.file.is_none() || view.number != self.number {
+                self.enter(&view)?;
+            }
+            if self.offset < view.len {
+                self.frame(&view)?;
+            } else if view.sealed {
+                self.leave();
+            } else {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The chunk to read: the one that was begun, or the next that is there.
+    fn view(&mut self) -> Option<View> {
+        let mut state = self.queue.shared.lock();
+        self.ends.extend(state.skipped.drain(..));
+        let at = state.chunks.partition_point(|chunk| chunk.number < self.number);
+        let chunk = state.chunks.iter().skip(at).find(|chunk| !chunk.read)?;
+        Some(View {
+            number: chunk.number,
+            len: chunk.len,
+            sealed: chunk.sealed,
+            own: chunk.own,
+            salt: chunk.salt,
+            path: chunk.path.clone(),
+        })
+    }
+
+    fn enter(&mut self, view: &View) -> io::Result<()> {
+        self.check_recovered(view.number);
+        let file = File::open(&view.path)?;
+        self.number = view.number;
+        self.offset = CHUNK_HEADER as u64;
+        self.file = Some(file);
+        self.drop_window();
+        Ok(())
+    }
+
+    fn leave(&mut self) {
+        self.drop_window();
+        self.file = None;
+        let shared = Arc::clone(&self.queue.shared);
+        let mut state = shared.lock();
+        if let Some(chunk) = state.chunk_mut(self.number) {
+            chunk.read = true;
+        }
+        shared.settle(&mut state, self.number);
+    }
+
+    fn drop_window(&mut self) {
+        self.window = Bytes::new();
+        self.window_start = 0;
+    }
+
+    /// Reads one frame, or passes over what is damaged.
+    fn frame(&mut self, view: &View) -> io::Result<()> {
+        let header = self.bytes(view, FRAME_HEADER as u64)?;
+        let outcome = FrameHeader::decode(&header, view.salt).and_then(|header| {
+            if header.frame_len() > view.len - self.offset { Err(FormatError::Short) } else { Ok(header) }
+        });
+        let header = match outcome {
+            Ok(header) => header,
+            Err(reason) => return self.resync(view, reason),
+        };
+        let whole = self.bytes(view, header.frame_len())?;
+        let body = whole.slice(FRAME_HEADER..);
+        self.offset += header.frame_len();
+        if let Err(reason) = frame::check_body(&header, &body) {
+            self.damaged(&reason);
+            if header.repair {
+                self.lost(header.incarnation, header.from, header.to);
+            }
+            return Ok(());
+        }
+        if !header.repair {
+            self.follow(&header);
+        }
+        let shared = Arc::clone(&self.queue.shared);
+        let mut state = shared.lock();
+        let Some(chunk) = state.chunk_mut(self.number) else {
+            return Ok(());
+        };
+        chunk.readable += header.records;
+        if !header.repair {
+            chunk.ends.insert(header.incarnation, header.to);
+        }
+        let gaps = chunk.acked.gaps(header.first..header.first + header.records);
+        drop(state);
+        let ends_at = header.source_len as usize;
+        let data_at = ends_at + 4 * header.records as usize;
+        let run = Run::new(
+            self.number,
+            header.first,
+            body.slice(ends_at..data_at),
+            body.slice(data_at..),
+            frame::from_millis(header.appended),
+        );
+        self.pending
+            .extend(gaps.into_iter().map(|gap| {
+                run.slice((gap.start - header.first) as usize..(gap.end - header.first) as usize)
+            }));
+        Ok(())
+    }
+
+    /// Holds a frame against the one before it of the same file.
+    fn follow(&mut self, header: &FrameHeader) {
+        let before = self.ends.insert(header.incarnation, header.to.clone());
+        if let Some(before) = before
+            && before != header.from
+        {
+            self.lost(header.incarnation, before, header.from.clone());
+        }
+    }
+
+    /// Once, past everything that an earlier process wrote: the end of each file's chain.
+    fn check_recovered(&mut self, number: u64) {
+        let Some((_, buffered)) = self.recovered.take_if(|(first, _)| number >= *first) else {
+            return;
+        };
+        for (incarnation, expected) in buffered {
+            if let Some(found) = self.ends.get(&incarnation)
+                && *found != expected
+            {
+                let found = found.clone();
+                self.ends.insert(incarnation, expected.clone());
+                self.lost(incarnation, found, expected);
+            }
+        }
+    }
+
+    fn lost(&self, incarnation: Incarnation, from: Position, to: Position) {
+        warn!(event = "records_lost", destination = %self.queue.name(), %incarnation, from = from.offset, to = to.offset,
+            "buffered records could not be read; their lines are read again from the file where it still has them");
+        self.queue.shared.lock().lost.push(Lost { incarnation, from, to });
+        (self.queue.shared.wake)();
+    }
+
+    fn damaged(&self, reason: &FormatError) {
+        error!(event = "chunk_damaged", destination = %self.queue.name(), chunk = self.number, offset = self.offset, %reason,
+            "a part of a chunk is damaged; the chunk will be kept in quarantine");
+        if let Some(chunk) = self.queue.shared.lock().chunk_mut(self.number) {
+            chunk.damaged = true;
+        }
+    }
+
+    /// Goes on at the next frame that can be made out, or at the end of the chunk.
+    fn resync(&mut self, view: &View, reason: FormatError) -> io::Result<()> {
+        self.damaged(&reason);
+        let mut from = self.offset + 1;
+        while from < view.len {
+            let end = view.len.min(from + WINDOW);
+            self.offset = from;
+            let bytes = self.bytes(view, end - from)?;
+            if let Some(at) = frame::find_frame(&bytes, view.salt) {
+                self.offset = from + at as u64;
+                return Ok(());
+            }
+            if end == view.len {
+                break;
+            }
+            // A header may lie across the end of what was searched.
+            from = end - FRAME_HEADER as u64;
+        }
+        self.offset = view.len;
+        Ok(())
+    }
+
+    /// The next `len` bytes of the chunk, or what is left of it.
+    fn bytes(&mut self, view: &View, len: u64) -> io::Result<Bytes> {
+        let len = len.min(view.len - self.offset);
+        let held = self.window_start..self.window_start + self.window.len() as u64;
+        if !(held.contains(&self.offset) && self.offset + len <= held.end) {
+            let file = self.file.as_ref().expect("a chunk is entered before it is read");
+            let end = view.len.min(self.offset + len.max(WINDOW));
+            // A map begins at a page.
+            let start = self.offset & !4095;
+            if !view.own {
+                window::read_through(file, start, end)?;
+            }
+            self.window = window::map(file, start, end)?;
+            self.window_start = start;
+        }
+        let at = (self.offset - self.window_start) as usize;
+        Ok(self.window.slice(at..at + len as usize))
+    }
+}
+
+/// Walks the frames of a chunk that is not being read, for the positions at its end.
+pub(super) fn walk(
+    shared: &Shared,
+    number: u64,
+    path: &std::path::Path,
+    from: u64,
+    mut visit: impl FnMut(&FrameHeader, &[u8]),
+) -> io::Result<Walked> {
+    let file = File::open(path)?;
+    let len = file.metadata()?.len();
+    let mut header = [0; CHUNK_HEADER];
+    if len < CHUNK_HEADER as u64 {
+        return Ok(Walked::Unreadable(FormatError::Short));
+    }
+    crate::disk::read_exact_at(&file, &mut header, 0)?;
+    let header = match frame::ChunkHeader::decode(&header) {
+        Ok(header) if header.number == number && header.destination == shared.destination_hash() => header,
+        Ok(_) => return Ok(Walked::Unreadable(FormatError::NotAChunk)),
+        Err(reason) => return Ok(Walked::Unreadable(reason)),
+    };
+    let mut at = from.max(CHUNK_HEADER as u64);
+    let mut body = Vec::new();
+    let mut records = 0;
+    let mut oldest = None;
+    while at.saturating_add(FRAME_HEADER as u64) <= len {
+        let mut bytes = [0; FRAME_HEADER];
+        crate::disk::read_exact_at(&file, &mut bytes, at)?;
+        let Ok(frame) = FrameHeader::decode(&bytes, header.salt) else {
+            break;
+        };
+        if at + frame.frame_len() > len {
+            break;
+        }
+        body.resize(frame.body_len as usize, 0);
+        crate::disk::read_exact_at(&file, &mut body, at + FRAME_HEADER as u64)?;
+        if frame::check_body(&frame, &body).is_err() {
+            break;
+        }
+        visit(&frame, &body[..frame.source_len as usize]);
+        at += frame.frame_len();
+        records = frame.first + frame.records;
+        oldest.get_or_insert(frame.appended);
+    }
+    Ok(Walked::To { salt: header.salt, len: at, records, oldest: oldest.unwrap_or(header.created) })
+}
+
+/// How far the frames of a chunk are unbroken.
+pub(super) enum Walked {
+    /// It is no chunk of this queue that this version can read.
+    Unreadable(FormatError),
+    /// Up to `len`.
+    To { salt: u32, len: u64, records: u32, oldest: u64 },
+}

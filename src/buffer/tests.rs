@@ -1,0 +1,346 @@
+//! What must hold of a queue as a whole: appended, read, acknowledged, reopened, cut, flipped.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::disk::HostDisk;
+use crate::record::{Records, Run};
+use crate::source::{Incarnation, Position};
+use crate::units::ByteSize;
+
+const NOW: SystemTime = SystemTime::UNIX_EPOCH;
+
+/// A queue in a folder of its own, over restarts.
+struct Bench {
+    folder: tempfile::TempDir,
+    settings: QueueSettings,
+    chunk_size: u64,
+}
+
+/// A queue while it is open.
+struct Live {
+    opened: Opened,
+    reader: Reader,
+    turn: u64,
+}
+
+impl Bench {
+    fn new(chunk_size: u64) -> Self {
+        let settings = QueueSettings { max_size: ByteSize(1 << 20), when_full: WhenFull::Block };
+        Self { folder: tempfile::tempdir().unwrap(), settings, chunk_size }
+    }
+
+    fn open(&self, mark: Option<Mark>, chain: Chain) -> Live {
+        let opened = open(Open {
+            name: "d".into(),
+            data_dir: self.folder.path(),
+            settings: self.settings.clone(),
+            chunk_size: self.chunk_size,
+            mark,
+            disk: HostDisk::shared(),
+            budget: Budget::new(1 << 30),
+            wake: Arc::new(|| {}),
+        })
+        .unwrap();
+        let reader = reader(&opened.queue, chain);
+        Live { reader, turn: opened.turn, opened }
+    }
+
+    fn chunks(&self) -> Vec<PathBuf> {
+        let mut paths: Vec<PathBuf> = fs::read_dir(self.folder.path().join("buffer/d"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "chunk"))
+            .collect();
+        paths.sort();
+        paths
+    }
+}
+
+impl Live {
+    /// Appends the lines `from..to` of a file whose line `n` is the record `file:n`, at offset `n`.
+    fn append(&mut self, file: u128, from: u64, to: u64) -> Append {
+        let mut records = Records::default();
+        for line in from..to {
+            records.push_with(|out| {
+                out.extend_from_slice(format!("{file}:{line}").as_bytes());
+                true
+            });
+        }
+        self.turn += 1;
+        let (from, to) = (Position::at(from), Position::at(to));
+        let step =
+            Step { turn: self.turn, incarnation: Incarnation(file), from: &from, to: &to, repair: false };
+        self.opened.appender.append(&Body::new(b"source", &records), &step, NOW)
+    }
+
+    fn runs(&mut self) -> Vec<Run> {
+        std::iter::from_fn(|| self.reader.next().unwrap()).collect()
+    }
+
+    fn read(&mut self) -> Vec<String> {
+        texts(&self.runs())
+    }
+}
+
+fn texts(runs: &[Run]) -> Vec<String> {
+    runs.iter()
+        .flat_map(|run| (0..run.len()).map(|i| String::from_utf8(run.record(i).to_vec()).unwrap()))
+        .collect()
+}
+
+fn lines(file: u128, range: std::ops::Range<u64>) -> Vec<String> {
+    range.map(|line| format!("{file}:{line}")).collect()
+}
+
+#[test]
+fn what_was_appended_is_read_in_order_and_again_until_it_is_acknowledged() {
+    let bench = Bench::new(400);
+    let mut live = bench.open(None, Chain::default());
+    for step in 0..10 {
+        assert!(matches!(live.append(1, step * 3, step * 3 + 3), Append::Done));
+    }
+    let runs = live.runs();
+    assert_eq!(texts(&runs), lines(1, 0..30));
+    assert!(bench.chunks().len() > 3);
+    live.opened.queue.ack(runs[1].chunk(), &[runs[1].ordinals()]).unwrap();
+    live.opened
+        .queue
+        .ack(runs[4].chunk(), &[runs[4].ordinals().start..runs[4].ordinals().start + 1])
+        .unwrap();
+    drop(live);
+    let left: Vec<String> = lines(1, 0..30)
+        .into_iter()
+        .filter(|line| !["1:3", "1:4", "1:5", "1:12"].contains(&line.as_str()))
+        .collect();
+    assert_eq!(bench.open(None, Chain::default()).read(), left);
+}
+
+#[test]
+fn a_chunk_is_removed_only_when_it_is_settled_and_a_checkpoint_covers_it() {
+    let bench = Bench::new(400);
+    let mut live = bench.open(None, Chain::default());
+    for step in 0..10 {
+        live.append(1, step, step + 1);
+    }
+    let count = bench.chunks().len();
+    for run in live.runs() {
+        live.opened.queue.ack(run.chunk(), &[run.ordinals()]).unwrap();
+    }
+    assert_eq!(bench.chunks().len(), count);
+    let point = live.opened.queue.sync_point();
+    assert_eq!(point.release.len(), count - 1, "the chunk that is being written stays");
+    live.opened.queue.release(&point.release);
+    assert_eq!(bench.chunks().len(), 1);
+    let delivered: HashMap<_, _> = point.delivered.into_iter().collect();
+    assert!(delivered[&Incarnation(1)].offset < 10);
+    assert_eq!(live.opened.queue.stats().records, 0);
+}
+
+#[test]
+fn a_full_queue_takes_nothing_more_until_room_is_made() {
+    let mut bench = Bench::new(1000);
+    bench.settings.max_size = ByteSize(3000);
+    let mut live = bench.open(None, Chain::default());
+    let mut line = 0;
+    while let Append::Done = live.append(1, line, line + 5) {
+        line += 5;
+    }
+    assert!(live.opened.queue.stats().bytes <= 3000);
+    assert!(!live.opened.queue.has_room(200));
+    for run in live.runs() {
+        live.opened.queue.ack(run.chunk(), &[run.ordinals()]).unwrap();
+    }
+    assert!(live.opened.queue.wants_release());
+    let point = live.opened.queue.sync_point();
+    live.opened.queue.release(&point.release);
+    assert!(matches!(live.append(1, line, line + 5), Append::Done));
+}
+
+#[test]
+fn drop_oldest_gives_up_whole_chunks_from_the_front_and_counts_them() {
+    let mut bench = Bench::new(1000);
+    bench.settings = QueueSettings { max_size: ByteSize(3000), when_full: WhenFull::DropOldest };
+    let mut live = bench.open(None, Chain::default());
+    for line in 0..60 {
+        while let Append::Full = live.append(1, line, line + 1) {
+            let point = live.opened.queue.sync_point();
+            live.opened.queue.release(&point.release);
+        }
+    }
+    let read = live.read();
+    assert_eq!(read.len() as u64 + live.opened.queue.stats().dropped_records, 60);
+    assert_eq!(read, lines(1, 60 - read.len() as u64..60));
+    assert_eq!(live.opened.queue.take_lost(), [], "what the user's limit gave up is not damage");
+}
+
+#[test]
+fn frames_after_a_gap_are_not_trusted() {
+    let bench = Bench::new(400);
+    let mut live = bench.open(None, Chain::default());
+    for step in 0..10 {
+        live.append(1, step, step + 1);
+    }
+    drop(live);
+    // A power loss: the second chunk's pages never reached the disk, later ones did.
+    let chunks = bench.chunks();
+    let whole = fs::read(&chunks[1]).unwrap();
+    fs::write(&chunks[1], vec![0; whole.len()]).unwrap();
+    let mut live = bench.open(None, Chain::default());
+    let read = live.read();
+    assert_eq!(bench.chunks().len(), 1);
+    assert_eq!(live.opened.files[&Incarnation(1)].to.offset, read.len() as u64);
+    assert_eq!(read, lines(1, 0..read.len() as u64));
+}
+
+#[test]
+fn the_reader_sees_frames_as_they_are_appended() {
+    let bench = Bench::new(4000);
+    let mut live = bench.open(None, Chain::default());
+    for line in 0..100 {
+        live.append(1, line, line + 1);
+        assert_eq!(live.read(), lines(1, line..line + 1));
+    }
+}
+
+#[test]
+fn a_foreign_file_and_a_chunk_of_another_destination_are_moved_away() {
+    let bench = Bench::new(400);
+    let mut live = bench.open(None, Chain::default());
+    live.append(1, 0, 5);
+    drop(live);
+    let folder = bench.folder.path().join("buffer/d");
+    fs::write(folder.join("notes.txt"), "?").unwrap();
+    let mut moved = fs::read(&bench.chunks()[0]).unwrap();
+    moved[32] ^= 1;
+    let checksum = crc32fast::hash(&moved[..60]);
+    moved[60..64].copy_from_slice(&checksum.to_le_bytes());
+    fs::write(folder.join(format!("{:016x}.chunk", 1)), moved).unwrap();
+    let mut live = bench.open(None, Chain::default());
+    assert_eq!(live.read(), lines(1, 0..5));
+    assert_eq!(fs::read_dir(bench.folder.path().join("quarantine")).unwrap().count(), 2);
+}
+
+#[tokio::test]
+async fn waiting_for_records_ends_with_an_append() {
+    let bench = Bench::new(4000);
+    let mut live = bench.open(None, Chain::default());
+    assert!(live.reader.next().unwrap().is_none());
+    live.append(1, 0, 1);
+    live.reader.readable().await;
+    assert_eq!(live.read(), lines(1, 0..1));
+}
+
+/// What happened to a copy of a queue's folder.
+#[derive(Clone, Debug)]
+enum Harm {
+    Cut(usize),
+    Flip(usize),
+    Remove,
+}
+
+fn harm() -> impl Strategy<Value = Harm> {
+    prop_oneof![
+        (0..10_000_usize).prop_map(Harm::Cut),
+        any::<usize>().prop_map(Harm::Flip),
+        Just(Harm::Remove)
+    ]
+}
+
+fn apply(harm: &Harm, path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    match harm {
+        Harm::Cut(at) => bytes.truncate(at % bytes.len()),
+        Harm::Flip(bit) => {
+            let bit = bit % (bytes.len() * 8);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+        Harm::Remove => return fs::remove_file(path).unwrap(),
+    }
+    fs::write(path, bytes).unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Whatever is cut, flipped or removed in whatever chunk, before or after the checkpoint's mark: every
+    /// record that is read is right, none is read twice, and every line that is missing is either beyond the
+    /// position that recovery resumes from, or reported as lost, so that it is read again.
+    #[test]
+    fn damage_yields_no_wrong_record_and_no_silent_loss(
+        steps in proptest::collection::vec((0..3_u128, 1..5_u64), 1..25),
+        marked in 0..25_usize,
+        chunk in any::<proptest::sample::Index>(),
+        harm in harm(),
+    ) {
+        let bench = Bench::new(600);
+        let mut live = bench.open(None, Chain::default());
+        let mut at: BTreeMap<u128, u64> = BTreeMap::new();
+        let (mut mark, mut checkpoint) = (None, BTreeMap::new());
+        for (index, (file, count)) in steps.iter().enumerate() {
+            if index == marked {
+                mark = Some(live.opened.queue.sync_point().mark);
+                checkpoint = at.clone();
+            }
+            let from = *at.get(file).unwrap_or(&0);
+            prop_assert!(matches!(live.append(*file, from, from + count), Append::Done));
+            at.insert(*file, from + count);
+        }
+        drop(live);
+        let chunks = bench.chunks();
+        apply(&harm, &chunks[chunk.index(chunks.len())]);
+
+        let live = bench.open(mark, Chain::default());
+        // Where each file resumes: the checkpoint, moved on by what was recovered.
+        let mut resume = checkpoint;
+        for (incarnation, recovered) in &live.opened.files {
+            let position = resume.entry(incarnation.0).or_insert(0);
+            *position = recovered.to.offset.max(*position);
+        }
+        drop(live);
+        let position = |to: &u64| Position::at(*to);
+        let chain = Chain {
+            delivered: (0..3).map(|file| (Incarnation(file), Position::at(0))).collect(),
+            buffered: resume.iter().map(|(file, to)| (Incarnation(*file), position(to))).collect(),
+        };
+        let mut live = bench.open(mark, chain);
+        let read = live.read();
+        let lost = live.opened.queue.take_lost();
+        let mut seen = BTreeSet::new();
+        for record in &read {
+            prop_assert!(seen.insert(record.clone()), "{} was read twice", record);
+        }
+        for (file, end) in &at {
+            for line in 0..*end {
+                let resumed_before = line >= *resume.get(file).unwrap_or(&0);
+                let reported = lost.iter().any(|lost| {
+                    lost.incarnation == Incarnation(*file) && (lost.from.offset..lost.to.offset).contains(&line)
+                });
+                let there = seen.remove(&format!("{file}:{line}"));
+                prop_assert_eq!(
+                    u8::from(there) + u8::from(reported) + u8::from(resumed_before), 1,
+                    "line {} of file {}: read {}, lost {}, to be read again {}", line, file, there, reported, resumed_before
+                );
+            }
+        }
+        prop_assert!(seen.is_empty(), "records that were never appended: {:?}", seen);
+    }
+}
+
+#[test]
+fn age_is_told_by_the_oldest_record_that_waits() {
+    let bench = Bench::new(400);
+    let mut live = bench.open(None, Chain::default());
+    live.append(1, 0, 1);
+    assert_eq!(live.opened.queue.stats().oldest, Some(NOW));
+    let run = live.runs().remove(0);
+    assert_eq!(run.age(NOW + Duration::from_secs(3)), Duration::from_secs(3));
+    live.opened.queue.ack(run.chunk(), &[run.ordinals()]).unwrap();
+    assert_eq!(live.opened.queue.stats().oldest, None);
+}
