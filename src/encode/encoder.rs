@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::id::Ids;
 use super::string;
-use crate::event::{Fields, LOG, Message, OWN_FIELDS, Value};
+use crate::event::{Fields, LOG, Message, Value, is_own_field};
 use crate::record::RecordId;
 use crate::source::{Incarnation, Stream};
 
@@ -89,7 +89,7 @@ impl Encoder {
         let mut given = Vec::new();
         for field in fields.iter() {
             out.push(b',');
-            if OWN_FIELDS.contains(&&*field.name) {
+            if is_own_field(&field.name) {
                 self.counts.renamed_fields += 1;
                 let mut name = format!("{LOG}_{}", field.name);
                 while fields.get(&name).is_some() || given.contains(&name) {
@@ -180,6 +180,7 @@ mod tests {
     use serde_json::{Value as Json, json};
 
     use super::*;
+    use crate::event::OWN_FIELDS;
 
     const TIME: &str = "2026-01-02T03:04:05.123456789+02:00";
     const READ: &str = "2026-01-02T03:04:06.5Z";
@@ -255,6 +256,34 @@ mod tests {
         );
         assert_eq!(String::from_utf8(record).unwrap(), expected);
         assert_eq!(encoder.take_counts(), Counts::default());
+    }
+
+    #[test]
+    fn the_record_in_the_documentation_is_what_is_written() {
+        let kubernetes = json!({
+            "namespace_name": "payments",
+            "pod_name": "api-0",
+            "pod_id": "0c6a3d8e-5f0b-4a58-9a35-1f6ad2a1f001",
+            "container_name": "server",
+            "container_restart_count": 2,
+        });
+        let pod = "payments_api-0_0c6a3d8e-5f0b-4a58-9a35-1f6ad2a1f001";
+        let file = FileContext {
+            path: &Path::new("/var/log/pods").join(pod).join("server/2.log"),
+            host: "node-1",
+            kubernetes: kubernetes.as_object(),
+        };
+        let message = Message {
+            start: 0,
+            stream: Stream::Stderr,
+            time: Some("2026-01-02T03:04:05.123456789Z"),
+            body: b"cannot open \"ledger\": timed out",
+            cut: false,
+        };
+        let record = encoded(|out| Encoder::new(1, Incarnation(2), file).encode(&message, READ, out));
+        let page = include_str!("../../docs/record-format.md").replace(",\n\"", ",\"");
+        let record = String::from_utf8(record).unwrap();
+        assert!(page.contains(&record), "{record}");
     }
 
     #[test]

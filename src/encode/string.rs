@@ -43,71 +43,91 @@ const SHORT: [[u8; 2]; 256] = {
 /// escape, eight bytes are always copied whole and those that are not wanted written over: cheaper than
 /// copying the few bytes between two quotes by their length.
 fn escape(text: &[u8], out: &mut Vec<u8>) {
+    let (blocks, rest) = text.as_chunks::<BLOCK>();
+    let clean_blocks = blocks.iter().take_while(|block| is_clean(*block)).count();
+    if clean_blocks == blocks.len() && is_clean(rest) {
+        return out.extend_from_slice(text);
+    }
+    let mut room = Room::new();
+    // Where the text begins that is not copied yet.
     let mut clean = 0;
-    let (blocks, _) = text.as_chunks::<BLOCK>();
-    for (i, block) in blocks.iter().enumerate() {
+    for (i, block) in blocks.iter().enumerate().skip(clean_blocks) {
         if !is_clean(block) {
             out.extend_from_slice(&text[clean..i * BLOCK]);
-            escape_block(block, out);
+            room.escape(block, out);
             clean = (i + 1) * BLOCK;
         }
     }
-    let rest = blocks.len() * BLOCK;
-    out.extend_from_slice(&text[clean..rest]);
-    escape_block(&text[rest..], out);
+    out.extend_from_slice(&text[clean..text.len() - rest.len()]);
+    room.escape(rest, out);
 }
 
-fn is_clean(block: &[u8; BLOCK]) -> bool {
+fn is_clean(text: &[u8]) -> bool {
     // Without a branch for each byte, so that it is compiled to vector instructions.
-    !block.iter().fold(false, |found, &byte| {
+    !text.iter().fold(false, |found, &byte| {
         found | (byte < 0x20) | (byte == b'"') | (byte == b'\\')
     })
 }
 
-/// Escapes at most [`BLOCK`] bytes.
-fn escape_block(block: &[u8], out: &mut Vec<u8>) {
-    let mut room = [0_u8; 6 * BLOCK + 8];
-    let mut end = 0;
-    let (words, rest) = block.as_chunks::<8>();
-    for word in words {
-        let mut marks = to_escape(u64::from_le_bytes(*word));
-        let mut done = 0;
-        room[end..end + 8].copy_from_slice(word);
-        while marks != 0 {
-            let at = (marks.trailing_zeros() / 8) as usize;
-            marks &= marks - 1;
-            end += at - done;
-            end = escape_byte(word[at], &mut room, end);
-            done = at + 1;
-            room[end..end + 8 - done].copy_from_slice(&word[done..]);
+/// Where a block is escaped, with room to copy eight bytes whole behind its end.
+struct Room([u8; 6 * BLOCK + 8]);
+
+impl Room {
+    fn new() -> Self {
+        Self([0; 6 * BLOCK + 8])
+    }
+
+    /// Appends a block of at most [`BLOCK`] bytes, escaped.
+    fn escape(&mut self, block: &[u8], out: &mut Vec<u8>) {
+        let mut end = 0;
+        let (words, rest) = block.as_chunks::<8>();
+        for bytes in words {
+            let mut word = u64::from_le_bytes(*bytes);
+            let mut marks = to_escape(word);
+            let mut left = 8;
+            self.put(end, bytes);
+            while marks != 0 {
+                let clean = (marks.trailing_zeros() / 8) as usize;
+                end = self.put_escaped(end + clean, (word >> (8 * clean)) as u8);
+                left -= clean + 1;
+                // In two steps, since all 64 bits may go.
+                word = (word >> (8 * clean)) >> 8;
+                marks = (marks >> (8 * clean)) >> 8;
+                self.put(end, &word.to_le_bytes());
+            }
+            end += left;
         }
-        end += 8 - done;
+        for &byte in rest {
+            end = if needs_escape(byte) {
+                self.put_escaped(end, byte)
+            } else {
+                self.put(end, &[byte]);
+                end + 1
+            };
+        }
+        out.extend_from_slice(&self.0[..end]);
     }
-    for &byte in rest {
-        end = if needs_escape(byte) {
-            escape_byte(byte, &mut room, end)
-        } else {
-            room[end] = byte;
-            end + 1
-        };
+
+    fn put<const N: usize>(&mut self, at: usize, bytes: &[u8; N]) {
+        self.0[at..at + N].copy_from_slice(bytes);
     }
-    out.extend_from_slice(&room[..end]);
+
+    /// Returns the end of what was put.
+    fn put_escaped(&mut self, at: usize, byte: u8) -> usize {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let short = SHORT[usize::from(byte)];
+        if short[0] != 0 {
+            self.put(at, &short);
+            return at + 2;
+        }
+        let (high, low) = (DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]);
+        self.put(at, &[b'\\', b'u', b'0', b'0', high, low]);
+        at + 6
+    }
 }
 
 fn needs_escape(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
-}
-
-fn escape_byte(byte: u8, room: &mut [u8; 6 * BLOCK + 8], end: usize) -> usize {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let short = SHORT[usize::from(byte)];
-    if short[0] != 0 {
-        room[end..end + 2].copy_from_slice(&short);
-        return end + 2;
-    }
-    let (high, low) = (DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]);
-    room[end..end + 6].copy_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
-    end + 6
 }
 
 /// The high bit of each byte that needs an escape.

@@ -15,6 +15,7 @@ const MAX_DEPTH: usize = 127;
 
 /// Appends the fields of the object that `text` is, values as they stand in it, borrowed where the text is.
 /// Returns `false` if it is not exactly one JSON object; some fields may have been appended then.
+#[expect(clippy::ptr_arg, reason = "only borrowed text can be borrowed from")]
 pub(super) fn read_fields<'a>(text: &Cow<'a, str>, into: &mut Vec<Field<'a>>) -> bool {
     match text {
         Cow::Borrowed(text) => read(text, |part| part, into),

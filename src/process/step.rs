@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::event::OWN_FIELDS;
+use crate::event::is_own_field;
 
 /// One step; a route has a list of them, done in order.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,7 +47,7 @@ impl Step {
             Step::Remove(_) => Vec::new(),
             Step::Rename(names) => names.values().map(|to| &**to).collect(),
         };
-        let is_own = |name: &&str| OWN_FIELDS.contains(&name.split('.').next().unwrap_or(name));
+        let is_own = |name: &&str| name.split('.').next().is_some_and(is_own_field);
         names.into_iter().filter(is_own).collect()
     }
 }
