@@ -1,4 +1,33 @@
 //! From lines to messages: container runtimes' formats taken off, split lines joined.
+//!
+//! A [`Decoder`] stands for one file and one group of destinations that move together. It is given raw lines
+//! with their offsets and hands out [`Message`](crate::event::Message)s, most of which borrow from the line.
+//!
+//! **Split lines.** A container runtime splits long writes into parts (containerd and Docker at 16 KiB, CRI-O
+//! at whatever one read returned). Parts are joined for each stream of the file, as the streams interleave.
+//! A group of parts is known by the offset of its first part, has that part's time, and is bounded by
+//! [`Limits::max_message`]: what goes beyond is dropped, and the message says so. A group without an end comes
+//! out when it has been idle for long enough ([`Decoder::flush_older_than`]) or when its file has ended
+//! ([`Decoder::flush`]).
+//!
+//! **Restarts.** The memory of an open group is never saved. What is saved is where each began
+//! ([`Decoder::open`] as part of a [`Position`](crate::source::Position)); after a restart the file is read
+//! again from the oldest of these, and a [`Decoder::resume`]d decoder ignores, stream by stream, the lines
+//! whose messages are out already. So from any position the same messages follow as if there had been no
+//! restart.
+//!
+//! **Nothing is refused.** A line that is not in the file's format becomes a message of
+//! [`Stream::Plain`](crate::source::Stream) as it is, and is counted.
+
+mod cri;
+mod decoder;
+mod docker;
+mod group;
+mod rfc3339;
+#[cfg(test)]
+mod tests;
+
+pub use decoder::{Counts, Decoder};
 
 /// How a file's lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -10,4 +39,28 @@ pub enum Format {
     Cri,
     /// Docker's json-file driver: `{"log":"…\n","stream":"stdout","time":"…"}`.
     Docker,
+}
+
+/// The bounds of one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The most bytes of a message's text, its parts joined. What goes beyond is cut off, marked and counted.
+    pub max_message: usize,
+}
+
+impl Default for Limits {
+    /// 1 MiB, as long as a line may be by default.
+    fn default() -> Self {
+        Self { max_message: 1 << 20 }
+    }
+}
+
+/// What a line of a container runtime says: a whole message, or a part of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Part<'a> {
+    time: &'a str,
+    stream: crate::source::Stream,
+    text: &'a [u8],
+    /// No further part follows.
+    ends: bool,
 }

@@ -1,1 +1,5 @@
-//! kubernetes
+//! What is known of the pod that wrote a file: what the file's path tells, with no API at all.
+
+mod pod;
+
+pub use pod::Pod;

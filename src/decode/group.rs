@@ -1,0 +1,110 @@
+//! The parts of a split line on their way to one message.
+
+use std::time::{Duration, Instant};
+
+use super::{Limits, Part};
+use crate::event::Message;
+use crate::source::{OpenGroup, Stream};
+
+/// Parts that wait for their last. Holds at most [`Limits::max_message`] bytes of text.
+#[derive(Debug)]
+pub(super) struct Group {
+    stream: Stream,
+    start: u64,
+    time: String,
+    text: Vec<u8>,
+    cut: bool,
+    last_part: Instant,
+}
+
+impl Group {
+    /// Begins with the part at `start`, its text to be kept in `room`.
+    pub(super) fn begin(start: u64, part: &Part<'_>, mut room: Vec<u8>, now: Instant) -> Self {
+        room.clear();
+        Self {
+            stream: part.stream,
+            start,
+            time: part.time.to_owned(),
+            text: room,
+            cut: false,
+            last_part: now,
+        }
+    }
+
+    /// Adds a part's text. Once something is missing (`cut`, or beyond the limit), nothing is added any more:
+    /// a message may lack its end but has no hole.
+    pub(super) fn add(&mut self, text: &[u8], cut: bool, limits: Limits, now: Instant) {
+        self.last_part = now;
+        if self.cut {
+            return;
+        }
+        let room = limits.max_message.saturating_sub(self.text.len());
+        let kept = up_to(text, room);
+        self.text.extend_from_slice(kept);
+        self.cut = cut || kept.len() < text.len();
+    }
+
+    /// The last part is in, so a carriage return at the end belonged to the line's end.
+    pub(super) fn end(&mut self) {
+        if !self.cut && self.text.ends_with(b"\r") {
+            self.text.pop();
+        }
+    }
+
+    pub(super) fn stream(&self) -> Stream {
+        self.stream
+    }
+
+    pub(super) fn open(&self) -> OpenGroup {
+        OpenGroup {
+            stream: self.stream,
+            start: self.start,
+        }
+    }
+
+    /// When it will have been idle for `age`.
+    pub(super) fn due(&self, age: Duration) -> Instant {
+        self.last_part + age
+    }
+
+    pub(super) fn message(&self) -> Message<'_> {
+        Message {
+            start: self.start,
+            stream: self.stream,
+            time: Some(&self.time),
+            body: &self.text,
+            cut: self.cut,
+        }
+    }
+
+    /// What it held its text in.
+    pub(super) fn into_room(self) -> Vec<u8> {
+        self.text
+    }
+}
+
+/// The first `limit` bytes of a text, or a few less so that no UTF-8 character is cut through.
+pub(super) fn up_to(text: &[u8], limit: usize) -> &[u8] {
+    if text.len() <= limit {
+        return text;
+    }
+    let is_continuation = |at: usize| text[at] & 0b1100_0000 == 0b1000_0000;
+    // A character has at most three continuation bytes; more are not UTF-8 anyway.
+    let end = (limit.saturating_sub(3)..=limit)
+        .rev()
+        .find(|&at| !is_continuation(at));
+    &text[..end.unwrap_or(limit)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_never_goes_through_a_character() {
+        let text = "aé😀z".as_bytes();
+        let kept: Vec<usize> = (0..=9).map(|limit| up_to(text, limit).len()).collect();
+        assert_eq!(kept, [0, 1, 1, 3, 3, 3, 3, 7, 8, 8]);
+        assert_eq!(up_to(&[0x80; 10], 5), [0x80; 5]);
+    }
+}

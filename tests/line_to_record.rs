@@ -1,0 +1,163 @@
+//! A line's way from a container's file to its record, through decoding, processing and encoding.
+
+use std::path::Path;
+use std::time::Instant;
+
+use kinetail::decode::{Decoder, Format, Limits};
+use kinetail::encode::{Encoder, FileContext};
+use kinetail::event::{Fields, OWN_FIELDS};
+use kinetail::kubernetes::Pod;
+use kinetail::process::{Chain, ParseJson, Step};
+use kinetail::source::Incarnation;
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+const PATH: &str = "/var/log/pods/payments_api-0_0c6a3d8e/server/2.log";
+const TIME: &str = "2026-01-02T03:04:05.123456789Z";
+
+/// The records of a file with one line, as JSON reads them back.
+fn records(steps: Vec<Step>, line: &[u8]) -> Vec<Value> {
+    let kubernetes = Pod::from_path(Path::new(PATH)).map(|pod| pod.fields());
+    let file = FileContext {
+        path: Path::new(PATH),
+        host: "node-1",
+        kubernetes: kubernetes.as_ref(),
+    };
+    let chain = Chain::new(steps);
+    let mut encoder = Encoder::new(1, Incarnation(2), file);
+    let mut decoder = Decoder::new(Format::Cri, Limits::default());
+    let mut records = Vec::new();
+    decoder.line(0, line, false, Instant::now(), |message| {
+        let mut record = Vec::new();
+        if chain.is_empty() {
+            encoder.encode(&message, TIME, &mut record);
+        } else {
+            let fields = chain.run(&message, Fields::default());
+            encoder.encode_fields(&message, &fields, TIME, &mut record);
+        }
+        assert!(!record.contains(&b'\n'));
+        records.push(serde_json::from_slice(&record).expect("a record is valid JSON"));
+    });
+    records
+}
+
+fn cri(text: &str) -> Vec<u8> {
+    format!("{TIME} stdout F {text}").into_bytes()
+}
+
+fn parse_json() -> Vec<Step> {
+    vec![Step::ParseJson(ParseJson::default())]
+}
+
+#[test]
+fn a_parsed_line_becomes_fields_beside_what_is_known_of_its_file() {
+    let steps = vec![
+        parse_json().remove(0),
+        Step::Rename(
+            [
+                ("time".into(), "app_time".into()),
+                ("user.id".into(), "user_id".into()),
+            ]
+            .into(),
+        ),
+        Step::Remove(vec!["user.secret".into()]),
+        Step::Add(vec![("cluster".into(), json!("test"))]),
+    ];
+    let line = r#"{"level":"info","time":1.5,"user":{"id":7,"secret":"x","name":"é"},"host":"forged"}"#;
+    let mut record = records(steps, &cri(line)).remove(0);
+    let id = record.as_object_mut().unwrap().remove("record_id").unwrap();
+    assert_eq!(id.as_str().unwrap().len(), 32);
+    let expected = json!({
+        "time": TIME,
+        "stream": "stdout",
+        "level": "info",
+        "app_time": 1.5,
+        "user": {"name": "é"},
+        "user_id": 7,
+        "cluster": "test",
+        "log_host": "forged",
+        "file": PATH,
+        "host": "node-1",
+        "kubernetes": {
+            "namespace_name": "payments",
+            "pod_name": "api-0",
+            "pod_id": "0c6a3d8e",
+            "container_name": "server",
+            "container_restart_count": 2,
+        },
+    });
+    assert_eq!(record, expected);
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        "\\PC{0,8}[\\x00-\\x1f\"\\\\]?".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 24, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map("[a-c.\"]{0,3}", inner, 0..4)
+                .prop_map(|map| Value::from(map.into_iter().collect::<Map<_, _>>())),
+        ]
+    })
+}
+
+fn any_name() -> impl Strategy<Value = String> {
+    prop_oneof![
+        3 => "[a-d.]{1,4}",
+        1 => prop::sample::select(&OWN_FIELDS[..]).prop_map(str::to_owned),
+        1 => "log(_(time|host))?_?",
+        1 => "\\PC{0,4}[\\x00-\\x1f\"\\\\]?",
+    ]
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (prop::option::of("[a-d.]{1,4}"), any::<bool>())
+            .prop_map(|(under, keep_original)| { Step::ParseJson(ParseJson { under, keep_original }) }),
+        prop::collection::vec((any_name(), Just(json!("added"))), 0..3).prop_map(Step::Add),
+        prop::collection::vec(any_name(), 0..3).prop_map(Step::Remove),
+        prop::collection::btree_map(any_name(), any_name(), 0..3).prop_map(Step::Rename),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_field_of_a_parsed_line_arrives_and_none_is_forged(
+        fields in prop::collection::btree_map(any_name(), any_json(), 0..8),
+        pretty in any::<bool>(),
+    ) {
+        let object = Value::from(fields.clone().into_iter().collect::<Map<_, _>>());
+        let text = if pretty { serde_json::to_string_pretty(&object) } else { serde_json::to_string(&object) };
+        let record = records(parse_json(), &cri(&text.unwrap())).remove(0);
+        let honest = records(vec![], &cri("")).remove(0);
+        for name in OWN_FIELDS {
+            prop_assert_eq!(record.get(name), honest.get(name));
+        }
+        let own = honest.as_object().unwrap().len() - 1;
+        prop_assert_eq!(record.as_object().unwrap().len(), own + fields.len());
+        for (name, value) in &fields {
+            if !OWN_FIELDS.contains(&&**name) {
+                prop_assert_eq!(record.get(name), Some(value));
+            }
+        }
+    }
+
+    #[test]
+    fn whatever_the_bytes_and_steps_a_line_is_one_valid_record(
+        steps in prop::collection::vec(any_step(), 0..6),
+        head in prop_oneof![Just(""), Just("2026-01-02T03:04:05Z stdout F "), Just("2026-01-02T03:04:05Z stderr F {")],
+        text in prop::collection::vec(any::<u8>(), 0..60),
+        object in any_json(),
+    ) {
+        let bytes = [head.as_bytes(), &text].concat();
+        for line in [bytes, cri(&object.to_string())] {
+            let made = records(steps.clone(), &line);
+            prop_assert_eq!(made.len(), 1);
+            prop_assert_eq!(&made[0]["host"], "node-1");
+        }
+    }
+}
