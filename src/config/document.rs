@@ -150,7 +150,8 @@ pub(super) fn read(text: &str, findings: &mut Findings) -> Option<Node> {
                     line: error.marker().line().max(1),
                     column: error.marker().col() + 1,
                 };
-                let message = format!("this is not YAML: {}", error.info());
+                let unclosed = builder.unclosed(text);
+                let message = format!("this is not YAML: {}{unclosed}", error.info());
                 builder.findings.add(place, &Path::default(), message);
                 return None;
             }
@@ -295,6 +296,21 @@ impl Builder<'_> {
             Kind::Scalar { .. } | Kind::Bad => {}
         }
         Ok(())
+    }
+
+    /// A hint at the bracket that is open where reading failed: the parser notices its absence much later.
+    fn unclosed(&self, text: &str) -> String {
+        let Some(place) = self.open.last().map(|open| open.node.place) else {
+            return String::new();
+        };
+        let line = text.lines().nth(place.line - 1).unwrap_or_default();
+        match line.chars().nth(place.column - 1) {
+            Some(bracket @ ('[' | '{')) => format!(
+                "; is the `{bracket}` of line {}, column {} closed, and is text with brackets in quotes?",
+                place.line, place.column
+            ),
+            _ => String::new(),
+        }
     }
 
     /// The path of the innermost list or map that is open.

@@ -56,6 +56,7 @@ fn mark_required(object: &mut Map<String, Value>) {
         .entry("required")
         .or_insert_with(|| Value::Array(Vec::new()));
     if let Value::Array(required) = required {
+        required.retain(|name| !marked.contains(name));
         required.extend(marked);
     }
 }

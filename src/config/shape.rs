@@ -327,8 +327,10 @@ impl Checker<'_> {
         let mut wanted: Vec<String> = wanted.collect();
         wanted.dedup();
         let mut message = format!("{} is needed here, not {}", wanted.join(" or "), found(node));
-        let is_texty = schemas.iter().any(|schema| admits(schema, "string"));
-        if is_texty && matches!(node.scalar(), Some(Value::Number(_) | Value::Bool(_))) {
+        if let (Kind::Scalar { text, .. }, Some(Value::Number(_) | Value::Bool(_))) =
+            (&node.kind, node.scalar())
+            && schemas.iter().any(|schema| takes_text(schema, text))
+        {
             message.push_str("; if it is meant as text, put it in quotes");
         }
         self.findings.add(node.place, path, message);
@@ -373,6 +375,11 @@ fn is_required(schema: &Schema, key: &str) -> bool {
 
 fn is_form(schema: &Schema, format: &str) -> bool {
     schema.get("format").and_then(Json::as_str) == Some(format)
+}
+
+fn takes_text(schema: &Schema, text: &str) -> bool {
+    let format = schema.get("format").and_then(Json::as_str).unwrap_or_default();
+    admits(schema, "string") && Form::named(format).is_none_or(|form| (form.check)(text).is_ok())
 }
 
 fn limit<'a>(schema: &'a Schema, which: &str) -> Option<&'a Json> {

@@ -168,7 +168,7 @@ impl Validator<'_> {
         let max_record_size = typed.max_record_size.0;
         if typed.aggregation == Some(raw::AggregationKind::Newline) && aggregated_size > max_record_size {
             let message = format!(
-                "{aggregated_size} is more than the record may have: max_record_size is {max_record_size}"
+                "aggregated_record.max_size ({aggregated_size}) is more than max_record_size ({max_record_size})"
             );
             self.error(&path.key("aggregated_record").key("max_size"), message);
         }
@@ -224,7 +224,8 @@ impl Validator<'_> {
         // One chunk is written while the one before is delivered or given up.
         if max_size.0 < chunk.0.saturating_mul(2) {
             let message = format!(
-                "{max_size} is less than two chunks of {chunk} (buffer.chunk_size); raise it, or lower that"
+                "its buffer's max_size of {max_size} is less than two chunks of {chunk}; raise it, or lower \
+                 buffer.chunk_size"
             );
             self.error(&path, message);
         } else if max_size > all && self.document.locate(&path).1 == path {
