@@ -57,6 +57,12 @@ pub fn load(path: &Path) -> Result<Loaded, Diagnostics> {
     parse(&text, &file, &|name| std::env::var(name).ok())
 }
 
+/// Whether a text says what of kinetail's own log is written, as `log.level` and `--log-level` take it: a level, or
+/// a filter such as `kinetail=debug,warn`. The error says what is wrong with it.
+pub fn check_log_filter(text: &str) -> Result<(), String> {
+    raw::Form::named("log-filter").map_or(Ok(()), |form| (form.check)(text))
+}
+
 /// Reads the text of a file. `file` is its name in messages; `env` looks variables up.
 pub fn parse(text: &str, file: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Diagnostics> {
     let mut errors = Findings::new(file);

@@ -41,11 +41,13 @@ fn tables() -> Vec<(String, String)> {
     tables.push(("routes".to_owned(), rows));
     let mut rows = Vec::new();
     for step in alternatives(&root, &of(&root, &route, "process", "items")) {
-        let (name, mut property, required) = properties(&root, &step).remove(0);
+        let (name, mut property, _) = properties(&root, &step).remove(0);
+        // A step is there or not; none of them has to be.
+        property.insert("default".to_owned(), "".into());
         if let Some(meaning) = step.get("description") {
             property.insert("description".to_owned(), meaning.clone());
         }
-        rows.push(row(&root, &name, &property, required, false));
+        rows.push(row(&root, &name, &property, false, false));
         for with in alternatives(&root, &property) {
             for with in alternatives(
                 &root,
@@ -108,6 +110,7 @@ fn add_rows(root: &Value, object: &Schema, prefix: &str, rows: &mut Vec<String>)
 
 fn row(root: &Value, key: &str, property: &Schema, required: bool, section: bool) -> String {
     let default = match property.get("default") {
+        Some(Value::String(text)) if text.is_empty() => String::new(),
         Some(value) => format!("`{}`", shown(value)),
         None if required => "required".to_owned(),
         None => "not set".to_owned(),
@@ -182,12 +185,20 @@ fn kind_of(root: &Value, property: &Schema) -> String {
         _ => String::new(),
     };
     match kind.as_str() {
-        "array" => format!("list of {}", kind_of(root, &resolve(root, &property["items"]))),
+        "array" => {
+            let item = resolve(root, &property["items"]);
+            let steps = alternatives(root, &item).len() > 1;
+            let of = if steps {
+                "steps".to_owned()
+            } else {
+                kind_of(root, &item)
+            };
+            format!("list of {of}")
+        }
         "object" if property.contains_key("properties") => "map".to_owned(),
         "object" => "map of names".to_owned(),
         "integer" => "number".to_owned(),
         "string" => "text".to_owned(),
-        "" => "step".to_owned(),
         other => other.to_owned(),
     }
 }

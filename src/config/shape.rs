@@ -444,6 +444,9 @@ fn wanted(root: &Json, schema: &Schema) -> String {
     if let Some(form) = schema.get("format").and_then(Json::as_str).and_then(Form::named) {
         return form.what.to_owned();
     }
+    if admits(schema, "string") && admits(schema, "number") {
+        return "a text, a number, true, false or null".to_owned();
+    }
     let kinds = [
         ("object", "a map of keys and values"),
         ("array", "a list"),

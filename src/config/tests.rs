@@ -250,7 +250,7 @@ fn syntax_errors_have_a_place() {
     for (text, place) in [
         ("a: [1, 2\nb: 3\n", "2:2:"),
         ("a: b\n\tc: d\n", "1:4:"),
-        ("a: \"x\n", "2:1:"),
+        ("a: \"x\n", "1:4:"),
         ("a: b: c\n", "1:"),
         ("a: *b\n", "1:"),
         ("a: 1\n---\nb: 2\n", "3:"),

@@ -352,7 +352,7 @@ pub(crate) enum CompressionKind {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Queue {
     /// The most that it may take on disk; at least twice the `chunk_size` of the section `buffer`.
-    #[schemars(extend("x-limits" = {"min": "128KiB", "max": "1024TiB"}))]
+    #[schemars(extend("x-limits" = {"min": "128KiB"}))]
     pub(crate) max_size: Size,
     /// What happens at that limit.
     pub(crate) when_full: WhenQueueFull,

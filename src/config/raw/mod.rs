@@ -135,10 +135,9 @@ pub(super) enum WatchMode {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Buffer {
     /// The most that the buffers of all destinations may take on disk together.
-    #[schemars(extend("x-limits" = {"min": "1MiB", "max": "1024TiB"}))]
+    #[schemars(extend("x-limits" = {"min": "1MiB"}))]
     pub(super) max_size: Size,
     /// Reading pauses while the file system of `data_dir` has less room than this.
-    #[schemars(extend("x-limits" = {"min": "0B", "max": "1024TiB"}))]
     pub(super) min_disk_free: Size,
     /// The size at which a file of the buffer is closed and the next begun. Disk space is given back a file at
     /// a time.
