@@ -8,6 +8,9 @@ use serde_json::{Map, Value};
 
 use super::raw;
 
+/// One schema: its words and what they say.
+pub(super) type Schema = Map<String, Value>;
+
 /// The schema of a whole file. Required are the keys with an `x-missing`; a default that is null says nothing
 /// that the absence of a default does not.
 pub fn schema() -> Value {
@@ -62,7 +65,7 @@ fn mark_required(object: &mut Map<String, Value>) {
 }
 
 /// A schema with the definition that its `$ref` names put in; what stands beside the `$ref` wins.
-pub(super) fn resolve(root: &Value, schema: &Value) -> Map<String, Value> {
+pub(super) fn resolve(root: &Value, schema: &Value) -> Schema {
     let Value::Object(here) = schema else {
         return Map::new();
     };
@@ -81,7 +84,7 @@ pub(super) fn resolve(root: &Value, schema: &Value) -> Map<String, Value> {
 }
 
 /// The alternatives of a union that are not null; none for a schema that is no union.
-pub(super) fn alternatives(root: &Value, schema: &Map<String, Value>) -> Vec<Map<String, Value>> {
+pub(super) fn alternatives(root: &Value, schema: &Schema) -> Vec<Schema> {
     let branches = schema.get("oneOf").or_else(|| schema.get("anyOf"));
     branches
         .and_then(Value::as_array)
@@ -90,4 +93,61 @@ pub(super) fn alternatives(root: &Value, schema: &Map<String, Value>) -> Vec<Map
         .map(|branch| resolve(root, branch))
         .filter(|branch| branch.get("type").and_then(Value::as_str) != Some("null"))
         .collect()
+}
+
+pub(super) fn admits(schema: &Schema, kind: &str) -> bool {
+    match schema.get("type") {
+        Some(Value::String(only)) => only == kind,
+        Some(Value::Array(several)) => several.iter().any(|one| one == kind),
+        _ => false,
+    }
+}
+
+pub(super) fn is_required(schema: &Schema, key: &str) -> bool {
+    schema
+        .get("required")
+        .and_then(Value::as_array)
+        .is_some_and(|required| required.iter().any(|name| name == key))
+}
+
+pub(super) fn is_form(schema: &Schema, format: &str) -> bool {
+    schema.get("format").and_then(Value::as_str) == Some(format)
+}
+
+pub(super) fn limit<'a>(schema: &'a Schema, which: &str) -> Option<&'a Value> {
+    schema.get("x-limits")?.get(which)
+}
+
+/// The texts of a union in which every alternative is one.
+pub(super) fn constants(branches: &[Schema]) -> Option<Vec<&str>> {
+    branches
+        .iter()
+        .map(|branch| branch.get("const")?.as_str())
+        .collect()
+}
+
+/// The key by whose text objects are told apart.
+pub(super) fn tag_of<'a>(objects: &[&'a Schema]) -> Option<&'a str> {
+    let tag = |object: &'a Schema| {
+        let properties = object.get("properties")?.as_object()?;
+        let (name, _) = properties
+            .iter()
+            .find(|(_, property)| property.get("const").is_some())?;
+        Some(name.as_str())
+    };
+    let first = tag(objects.first()?)?;
+    objects
+        .iter()
+        .all(|object| tag(object) == Some(first))
+        .then_some(first)
+}
+
+/// The key of an object that has exactly one, which must be there.
+pub(super) fn only_key(object: &Schema) -> Option<&str> {
+    let properties = object.get("properties")?.as_object()?;
+    let required = object.get("required")?.as_array()?;
+    match (&required[..], properties.len()) {
+        ([name], 1) => name.as_str(),
+        _ => None,
+    }
 }

@@ -5,6 +5,7 @@
 //! A key that must be there is an `Option` marked `required`: the check against the schema reports it when it
 //! is missing, and the rest of the file can still be looked at.
 
+mod aws;
 mod destinations;
 mod list;
 mod routes;

@@ -5,16 +5,19 @@
 //! The schema holds only what schemars makes of those types: objects, lists, scalars, and unions that are told
 //! apart by the kind of the value, by a tag (`type: firehose`) or by the only key (`parse: …`).
 
+mod words;
+
 use serde_json::{Map as Object, Value as Json};
 use serde_yaml::{Mapping, Value};
 
 use super::diagnostics::{Findings, Path, Place, did_you_mean};
 use super::document::{Entry, Kind, Node};
 use super::raw::Form;
-use super::schema::{alternatives, resolve};
+use super::schema::{
+    Schema, admits, alternatives, constants, is_form, is_required, limit, only_key, resolve, tag_of,
+};
 use crate::units::{ByteSize, parse_duration};
-
-type Schema = Object<String, Json>;
+use words::{found, listed, none_of, wanted};
 
 /// Checks the whole file. Lists keep their length in the result: an item that is of no use is null there. A key
 /// whose value is of no use is left out.
@@ -358,122 +361,7 @@ fn shape_of(root: &Json, schema: &Schema) -> Shape {
     }
 }
 
-fn admits(schema: &Schema, kind: &str) -> bool {
-    match schema.get("type") {
-        Some(Json::String(only)) => only == kind,
-        Some(Json::Array(several)) => several.iter().any(|one| one == kind),
-        _ => false,
-    }
-}
-
-fn is_required(schema: &Schema, key: &str) -> bool {
-    schema
-        .get("required")
-        .and_then(Json::as_array)
-        .is_some_and(|required| required.iter().any(|name| name == key))
-}
-
-fn is_form(schema: &Schema, format: &str) -> bool {
-    schema.get("format").and_then(Json::as_str) == Some(format)
-}
-
 fn takes_text(schema: &Schema, text: &str) -> bool {
     let format = schema.get("format").and_then(Json::as_str).unwrap_or_default();
     admits(schema, "string") && Form::named(format).is_none_or(|form| (form.check)(text).is_ok())
-}
-
-fn limit<'a>(schema: &'a Schema, which: &str) -> Option<&'a Json> {
-    schema.get("x-limits")?.get(which)
-}
-
-/// The texts of a union in which every alternative is one.
-fn constants(branches: &[Schema]) -> Option<Vec<&str>> {
-    branches
-        .iter()
-        .map(|branch| branch.get("const")?.as_str())
-        .collect()
-}
-
-/// The key by whose text objects are told apart.
-fn tag_of<'a>(objects: &[&'a Schema]) -> Option<&'a str> {
-    let tag = |object: &'a Schema| {
-        let properties = object.get("properties")?.as_object()?;
-        let (name, _) = properties
-            .iter()
-            .find(|(_, property)| property.get("const").is_some())?;
-        Some(name.as_str())
-    };
-    let first = tag(objects.first()?)?;
-    objects
-        .iter()
-        .all(|object| tag(object) == Some(first))
-        .then_some(first)
-}
-
-/// The key of an object that has exactly one, which must be there.
-fn only_key(object: &Schema) -> Option<&str> {
-    let properties = object.get("properties")?.as_object()?;
-    let required = object.get("required")?.as_array()?;
-    match (&required[..], properties.len()) {
-        ([name], 1) => name.as_str(),
-        _ => None,
-    }
-}
-
-fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    names.collect::<Vec<_>>().join(", ")
-}
-
-fn none_of(node: &Node, allowed: &[&str]) -> String {
-    let value = node.scalar();
-    let text = value.as_ref().and_then(Value::as_str).unwrap_or_default();
-    let near = did_you_mean(text, allowed.iter().copied());
-    let allowed = listed(allowed.iter().copied());
-    format!("{} is not known here{near}; allowed: {allowed}", found(node))
-}
-
-/// What a schema asks for, for people.
-fn wanted(root: &Json, schema: &Schema) -> String {
-    let branches = alternatives(root, schema);
-    if let Some(texts) = constants(&branches).filter(|texts| !texts.is_empty()) {
-        return texts.join(" or ");
-    }
-    if let [first, ..] = &branches[..] {
-        return wanted(root, first);
-    }
-    if let Some(form) = schema.get("format").and_then(Json::as_str).and_then(Form::named) {
-        return form.what.to_owned();
-    }
-    if admits(schema, "string") && admits(schema, "number") {
-        return "a text, a number, true, false or null".to_owned();
-    }
-    let kinds = [
-        ("object", "a map of keys and values"),
-        ("array", "a list"),
-        ("integer", "a whole number"),
-        ("boolean", "true or false"),
-        ("string", "a text"),
-    ];
-    let fitting = kinds.iter().find(|(kind, _)| admits(schema, kind));
-    if let Some(key) = only_key(schema) {
-        return format!("`{key}: …`");
-    }
-    fitting.map_or("another value", |(_, words)| words).to_owned()
-}
-
-/// What stands in the file, for people.
-fn found(node: &Node) -> String {
-    const SHOWN: usize = 60;
-    match (&node.kind, node.scalar()) {
-        (Kind::List(_), _) => "a list".to_owned(),
-        (Kind::Map(_), _) => "a map".to_owned(),
-        (_, Some(Value::Null)) => "nothing".to_owned(),
-        (Kind::Scalar { text, .. }, Some(Value::String(_))) => {
-            let short: String = text.chars().take(SHOWN).collect();
-            let dots = if short.len() < text.len() { "…" } else { "" };
-            format!("{:?}", format!("{short}{dots}"))
-        }
-        (Kind::Scalar { text, .. }, _) => format!("`{text}`"),
-        (Kind::Bad, _) => "what stands there".to_owned(),
-    }
 }
