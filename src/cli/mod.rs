@@ -14,9 +14,9 @@ use crate::config::check_log_filter;
     name = "kinetail",
     version,
     about = "Ships log files to Amazon Data Firehose and Kinesis data streams",
-    long_about = "Follows log files through rotation, turns their lines into JSON records, keeps the records in a \
-                  buffer on disk, and delivers them to Amazon Data Firehose delivery streams, Kinesis data streams \
-                  or local files.",
+    long_about = "Follows log files through rotation, turns their lines into JSON records, keeps the records \
+                  in a buffer on disk, and delivers them to Amazon Data Firehose delivery streams, Kinesis data \
+                  streams or local files.",
     after_help = "The configuration's reference is docs/configuration.md.",
     arg_required_else_help = true,
     propagate_version = true
@@ -32,13 +32,13 @@ pub struct Cli {
 pub enum Command {
     /// Follow the configured files and deliver their records
     ///
-    /// SIGTERM or SIGINT stops reading, delivers what it can within `drain_timeout`, and keeps the rest in the
-    /// buffer for the next start.
+    /// SIGTERM or SIGINT stops reading, delivers what it can within `drain_timeout`, and keeps the rest in
+    /// the buffer for the next start.
     Run(RunArgs),
     /// Tell all that is wrong with a configuration, and what it would do with the files that exist now
     ///
-    /// Nothing is read from the files and nothing is sent. Exits with 0 if the configuration is good and with 2
-    /// if it is not.
+    /// Nothing is read from the files and nothing is sent. Exits with 0 if the configuration is good and with
+    /// 2 if it is not.
     Check(CheckArgs),
 }
 

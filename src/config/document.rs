@@ -114,8 +114,9 @@ impl Node {
     }
 }
 
-/// What an unquoted scalar stands for. Only a word without spaces and punctuation is handed to serde_yaml: what
-/// the environment put in can hold anything, and must not become a list, a comment or a document of its own.
+/// What an unquoted scalar stands for. Only a word without spaces and punctuation is handed to serde_yaml:
+/// what the environment put in can hold anything, and must not become a list, a comment or a document of its
+/// own.
 fn plain_value(text: &str) -> Value {
     let wordlike = text
         .bytes()

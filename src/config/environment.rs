@@ -68,7 +68,8 @@ fn variable(inside: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Str
     let valid = name.starts_with(letter) && name.chars().all(|c| letter(c) || c.is_ascii_digit());
     if !valid {
         return Err(format!(
-            "{name:?} is not the name of an environment variable; write ${{env:NAME}} or ${{env:NAME:-default}}"
+            "{name:?} is not the name of an environment variable; write ${{env:NAME}} or \
+             ${{env:NAME:-default}}"
         ));
     }
     // As in a shell: `:-` also stands in for a variable that is set and empty.

@@ -1,11 +1,12 @@
 //! The configuration: what the user wrote, and what was made of it.
 //!
 //! ```text
-//! text ─► document (a tree with places) ─► environment ─► shape (against the schema) ─► raw ─► validate ─► Config
+//! text ─► document (a tree with places) ─► environment ─► shape (checked against the schema) ─► raw
+//!      ─► validate ─► Config
 //! ```
 //!
-//! Every step goes on after an error as far as it can, so that all that is wrong is told at once, each with its
-//! place in the file; see [`Diagnostic`]. There are two kinds of type: in `raw` what is typed, with the
+//! Every step goes on after an error as far as it can, so that all that is wrong is told at once, each with
+//! its place in the file; see [`Diagnostic`]. There are two kinds of type: in `raw` what is typed, with the
 //! documentation for users, the defaults and the limits; in `settings` and the stages what was made of it, in
 //! which everything is known to be right.
 
@@ -57,8 +58,8 @@ pub fn load(path: &Path) -> Result<Loaded, Diagnostics> {
     parse(&text, &file, &|name| std::env::var(name).ok())
 }
 
-/// Whether a text says what of kinetail's own log is written, as `log.level` and `--log-level` take it: a level, or
-/// a filter such as `kinetail=debug,warn`. The error says what is wrong with it.
+/// Whether a text says what of kinetail's own log is written, as `log.level` and `--log-level` take it: a
+/// level, or a filter such as `kinetail=debug,warn`. The error says what is wrong with it.
 pub fn check_log_filter(text: &str) -> Result<(), String> {
     raw::Form::named("log-filter").map_or(Ok(()), |form| (form.check)(text))
 }

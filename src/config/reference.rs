@@ -1,4 +1,5 @@
-//! The tables of `docs/configuration.md`, made from the schema: every key with type, default, limits and meaning.
+//! The tables of `docs/configuration.md`, made from the schema: every key with type, default, limits and
+//! meaning.
 //!
 //! The page's text is written by hand; between `<!-- keys: NAME -->` and `<!-- end -->` stands what is made
 //! here. After a change of the types in `raw`, `KINETAIL_UPDATE_REFERENCE=1 cargo test reference` writes the

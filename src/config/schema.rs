@@ -1,8 +1,8 @@
 //! The JSON Schema of the configuration, made from the types in `raw`.
 //!
-//! Beside the standard's own words it uses three of ours, which editors pass over: `x-missing` says what to do
-//! about a key that must be there, `x-limits` bounds sizes and times and names who sets the bound, `x-hints`
-//! answers values that people try.
+//! Beside the standard's own words it uses three of ours, which editors pass over: `x-missing` says what to
+//! do about a key that must be there, `x-limits` bounds sizes and times and names who sets the bound,
+//! `x-hints` answers values that people try.
 
 use serde_json::{Map, Value};
 

@@ -107,7 +107,8 @@ pub(super) fn read_endpoint(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err(format!(
-            "{text:?} is not a URL of http or https; write it like https://vpce-1.firehose.eu-central-1.vpce.amazonaws.com"
+            "{text:?} is not a URL of http or https; write it like \
+             https://vpce-1.firehose.eu-central-1.vpce.amazonaws.com"
         ))
     }
 }

@@ -45,8 +45,8 @@ macro_rules! aws_destination {
             /// A URL in place of the service's own, such as a VPC interface endpoint's.
             #[schemars(example = &"https://vpce-0a1b.firehose.eu-central-1.vpce.amazonaws.com")]
             pub(crate) endpoint: Option<Endpoint>,
-            /// A PEM file with the certificates to trust in place of the system's. The variable `AWS_CA_BUNDLE`
-            /// unless said.
+            /// A PEM file with the certificates to trust in place of the system's. The variable
+            /// `AWS_CA_BUNDLE` unless said.
             #[schemars(example = &"/etc/pki/tls/certs/proxy.pem")]
             pub(crate) ca_bundle: Option<FilePath>,
             /// A profile of the AWS configuration and credentials files.
@@ -102,15 +102,17 @@ aws_destination! {
                 extend("x-missing" = "name the delivery stream")
             )]
             pub(crate) stream: Option<FirehoseStream>,
-            /// How lines become Firehose records. There is no default, because a wrong guess breaks what reads
-            /// them.
+            /// How lines become Firehose records. There is no default, because a wrong guess breaks what
+            /// reads them.
             #[schemars(
                 required,
-                extend("x-missing" = "there is no default, because a wrong guess breaks what reads the records. \
-                    `packing: newline` puts many lines into a record, each ended by a newline: for S3, Redshift \
-                    and Splunk, at a small part of the cost, since every record is billed in steps of 5 KB. \
+                extend(
+                    "x-missing" = "there is no default, because a wrong guess breaks what reads the records. `packing: \
+                    newline` puts many lines into a record, each ended by a newline: for S3, Redshift and \
+                    Splunk, at a small part of the cost, since every record is billed in steps of 5 KB. \
                     `packing: none` sends one line a record: for OpenSearch, and for Lambda functions that \
-                    expect one JSON object a record")
+                    expect one JSON object a record"
+                )
             )]
             pub(crate) packing: Option<PackingKind>,
             /// How far `packing: newline` fills a record.
@@ -149,9 +151,11 @@ pub(crate) enum PackingKind {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct PackedRecord {
-    /// The most bytes in one record, newlines counted. A record is billed in steps of 5 KB, so a large one wastes
-    /// least. A line that alone is longer than the service's limit becomes a dead letter.
-    #[schemars(extend("x-limits" = {"min": "1KiB", "max": "1000KiB", "source": "the service's limit for a record"}))]
+    /// The most bytes in one record, newlines counted. A record is billed in steps of 5 KB, so a large one
+    /// wastes least. A line that alone is longer than the service's limit becomes a dead letter.
+    #[schemars(
+        extend("x-limits" = {"min": "1KiB", "max": "1000KiB", "source": "the service's limit for a record"})
+    )]
     pub(crate) max_size: Size,
     /// The most lines in one record. Firehose takes at most 500 out of one record where dynamic partitioning
     /// de-aggregates; elsewhere more is possible, and saves little.
@@ -174,10 +178,15 @@ impl Default for PackedRecord {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct FirehoseBatch {
     /// The most records in one request.
-    #[schemars(range(min = 1, max = 500), extend("x-limits" = {"source": "the service's limit for a request"}))]
+    #[schemars(
+        range(min = 1, max = 500),
+        extend("x-limits" = {"source": "the service's limit for a request"})
+    )]
     pub(crate) max_records: usize,
     /// A request is sent once it holds this much, before base64.
-    #[schemars(extend("x-limits" = {"min": "1KiB", "max": "4MiB", "source": "the service's limit for a request"}))]
+    #[schemars(
+        extend("x-limits" = {"min": "1KiB", "max": "4MiB", "source": "the service's limit for a request"})
+    )]
     pub(crate) target_size: Size,
     /// A line waits no longer than this for its record and request to fill.
     #[schemars(extend("x-limits" = {"min": "1ms", "max": "15m"}))]
@@ -198,29 +207,35 @@ aws_destination! {
     /// An Amazon Kinesis data stream.
     pub(crate) struct Kinesis {
         {
-            /// The data stream's name (1 to 128 of `A-Z a-z 0-9 _ . -`) or ARN. An ARN moves the requests to a
-            /// host name of the account's own: use the name unless that is wanted.
+            /// The data stream's name (1 to 128 of `A-Z a-z 0-9 _ . -`) or ARN. An ARN moves the requests to
+            /// a host name of the account's own: use the name unless that is wanted.
             #[schemars(required, example = &"audit-events", extend("x-missing" = "name the data stream"))]
             pub(crate) stream: Option<KinesisStream>,
             /// How lines become records of the stream. There is no default, because the consumers must agree.
             #[schemars(
                 required,
-                extend("x-missing" = "there is no default, because the consumers must agree. `aggregation: none` \
-                    sends one line a record: every consumer understands it. `aggregation: newline` puts many \
-                    lines into a record, each ended by a newline: far fewer records, for consumers that split \
-                    them again"),
+                extend(
+                    "x-missing" = "there is no default, because the consumers must agree. `aggregation: none` sends one \
+                    line a record: every consumer understands it. `aggregation: newline` puts many lines \
+                    into a record, each ended by a newline: far fewer records, for consumers that split them \
+                    again"
+                ),
                 extend("x-hints" = {"kpl": "kpl is not available in this version"})
             )]
             pub(crate) aggregation: Option<AggregationKind>,
             /// How far `aggregation: newline` fills a record.
             pub(crate) aggregated_record: Option<AggregatedRecord>,
-            /// What decides a record's shard: `random` spreads evenly over all shards; any other text is a fixed
-            /// key, which puts everything into one shard. 1 to 256 characters.
+            /// What decides a record's shard: `random` spreads evenly over all shards; any other text is a
+            /// fixed key, which puts everything into one shard. 1 to 256 characters.
             #[serde(default = "random_key")]
             pub(crate) partition_key: Key,
-            /// The stream's MaxRecordSize, of data and partition key together. Raise it only where the stream's
-            /// was raised.
-            #[schemars(extend("x-limits" = {"min": "1KiB", "max": "10MiB", "source": "the service's limit for a record"}))]
+            /// The stream's MaxRecordSize, of data and partition key together. Raise it only where the
+            /// stream's was raised.
+            #[schemars(
+                extend("x-limits" = {
+                    "min": "1KiB", "max": "10MiB", "source": "the service's limit for a record"
+                })
+            )]
             #[serde(default = "max_record_size")]
             pub(crate) max_record_size: Size,
         }
@@ -259,7 +274,9 @@ pub(crate) enum AggregationKind {
 pub(crate) struct AggregatedRecord {
     /// The most bytes in one record, newlines counted; never more than `max_record_size`. Provisioned streams
     /// bill a record in units of 25 KB.
-    #[schemars(extend("x-limits" = {"min": "1KiB", "max": "10MiB", "source": "the service's limit for a record"}))]
+    #[schemars(
+        extend("x-limits" = {"min": "1KiB", "max": "10MiB", "source": "the service's limit for a record"})
+    )]
     pub(crate) max_size: Size,
 }
 
@@ -277,11 +294,16 @@ impl Default for AggregatedRecord {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct KinesisBatch {
     /// The most records in one request.
-    #[schemars(range(min = 1, max = 500), extend("x-limits" = {"source": "the service's limit for a request"}))]
+    #[schemars(
+        range(min = 1, max = 500),
+        extend("x-limits" = {"source": "the service's limit for a request"})
+    )]
     pub(crate) max_records: usize,
     /// A request is sent once it holds this much, partition keys counted, before base64. Some regions take no
     /// more than 5 MiB.
-    #[schemars(extend("x-limits" = {"min": "1KiB", "max": "10MiB", "source": "the service's limit for a request"}))]
+    #[schemars(
+        extend("x-limits" = {"min": "1KiB", "max": "10MiB", "source": "the service's limit for a request"})
+    )]
     pub(crate) target_size: Size,
     /// A line waits no longer than this for its record and request to fill.
     #[schemars(extend("x-limits" = {"min": "1ms", "max": "15m"}))]

@@ -1,6 +1,6 @@
 //! The configuration as it is typed. These types are what the file is read into, and what the JSON Schema and
-//! the tables of `docs/configuration.md` are made from: their documentation speaks to users, and each limit is
-//! said once, here.
+//! the tables of `docs/configuration.md` are made from: their documentation speaks to users, and each limit
+//! is said once, here.
 //!
 //! A key that must be there is an `Option` marked `required`: the check against the schema reports it when it
 //! is missing, and the rest of the file can still be looked at.
@@ -40,8 +40,8 @@ pub(super) struct File {
     pub(super) tail: Tail,
     /// What the buffers of all destinations share.
     pub(super) buffer: Buffer,
-    /// After SIGTERM or SIGINT, how long delivery may go on. What is left then stays in the buffer and goes out
-    /// after the next start.
+    /// After SIGTERM or SIGINT, how long delivery may go on. What is left then stays in the buffer and goes
+    /// out after the next start.
     #[schemars(extend("x-limits" = {"min": "0s", "max": "1h"}))]
     pub(super) drain_timeout: Time,
     /// The admin port with `/metrics` and `/livez`. Without this section there is none.
@@ -52,7 +52,8 @@ pub(super) struct File {
     /// buffer's folder, so renaming a destination begins a new buffer) and what is there.
     #[schemars(
         required,
-        extend("x-missing" = "name at least one place where records go, such as `local: {type: directory, path: …}`")
+        extend("x-missing" = "name at least one place where records go, such as \
+            `local: {type: directory, path: …}`")
     )]
     pub(super) destinations: Option<Entries<Destination>>,
     /// Which files go where. A file belongs to the first route that takes it.
@@ -140,8 +141,8 @@ pub(super) struct Buffer {
     pub(super) max_size: Size,
     /// Reading pauses while the file system of `data_dir` has less room than this.
     pub(super) min_disk_free: Size,
-    /// The size at which a file of the buffer is closed and the next begun. Disk space is given back a file at
-    /// a time.
+    /// The size at which a file of the buffer is closed and the next begun. Disk space is given back a file
+    /// at a time.
     #[schemars(extend("x-limits" = {"min": "64KiB", "max": "1GiB"}))]
     pub(super) chunk_size: Size,
 }
@@ -178,8 +179,8 @@ impl Default for Admin {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Log {
-    /// What is written: `error`, `warn`, `info`, `debug` or `trace`, or a filter by module. `info` unless said.
-    /// The flag `--log-level` and the variable `KINETAIL_LOG` win over it.
+    /// What is written: `error`, `warn`, `info`, `debug` or `trace`, or a filter by module. `info` unless
+    /// said. The flag `--log-level` and the variable `KINETAIL_LOG` win over it.
     #[schemars(example = &"kinetail=debug,warn")]
     pub(super) level: Option<LogFilter>,
     /// How it is written.

@@ -16,8 +16,8 @@ pub(crate) struct Route {
     /// should have a name, since what was read is remembered under it.
     #[schemars(example = &"payments")]
     pub(crate) name: Option<Name>,
-    /// The files it takes: patterns of absolute paths with `*`, `**`, `?`, `[…]` and `{a,b}`, in folders and in
-    /// names. `*` does not cross a `/`, `**` does.
+    /// The files it takes: patterns of absolute paths with `*`, `**`, `?`, `[…]` and `{a,b}`, in folders and
+    /// in names. `*` does not cross a `/`, `**` does.
     #[schemars(
         required,
         example = &["/var/log/pods/payments_*/*/*.log"],

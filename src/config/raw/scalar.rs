@@ -1,5 +1,5 @@
-//! Scalars with a form of their own. Each reads itself from text, and is known to the schema by the name of its
-//! form (`format`), so that the file is checked against the schema with the same reader.
+//! Scalars with a form of their own. Each reads itself from text, and is known to the schema by the name of
+//! its form (`format`), so that the file is checked against the schema with the same reader.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -17,7 +17,11 @@ use crate::tail::Pattern;
 use crate::units::{ByteSize, format_duration, parse_duration};
 
 macro_rules! scalars {
-    ($($(#[doc = $doc:literal])+ $name:ident($inner:ty), $format:literal, $what:literal, $read:expr, $write:expr;)+) => {
+    ($(
+        $(#[doc = $doc:literal])+
+        $name:ident($inner:ty), $format:literal, $what:literal,
+            $read:expr, $write:expr;
+    )+) => {
         $(
             $(#[doc = $doc])+
             #[derive(Clone, Debug, PartialEq)]
@@ -82,41 +86,59 @@ impl Form {
 
 scalars! {
     /// Bytes.
-    Size(ByteSize), "size", "a size such as 512KiB or 64MiB", |text| text.parse().map_err(display), ToString::to_string;
+    Size(ByteSize), "size", "a size such as 512KiB or 64MiB",
+        |text| text.parse().map_err(display), ToString::to_string;
     /// A time to the millisecond.
-    Time(Duration), "duration", "a time such as 500ms or 5s", |text| parse_duration(text).map_err(display), |time| format_duration(*time);
+    Time(Duration), "duration", "a time such as 500ms or 5s",
+        |text| parse_duration(text).map_err(display), |time| format_duration(*time);
     /// Text that says something.
-    Text(String), "text", "a text", read_text, Clone::clone;
+    Text(String), "text", "a text",
+        read_text, Clone::clone;
     /// A path of the file system.
-    FilePath(PathBuf), "path", "a path", |text| read_text(text).map(PathBuf::from), |path| path.display().to_string();
+    FilePath(PathBuf), "path", "a path",
+        |text| read_text(text).map(PathBuf::from), |path| path.display().to_string();
     /// An absolute folder.
-    Folder(PathBuf), "folder", "an absolute path", read_folder, |path| path.display().to_string();
+    Folder(PathBuf), "folder", "an absolute path",
+        read_folder, |path| path.display().to_string();
     /// A pattern of absolute paths.
-    Glob(Pattern), "path-pattern", "a pattern of paths such as /var/log/**/*.log", |text| Pattern::new(text).map_err(display), |pattern| pattern.as_str().to_owned();
+    Glob(Pattern), "path-pattern", "a pattern of paths such as /var/log/**/*.log",
+        |text| Pattern::new(text).map_err(display), |pattern| pattern.as_str().to_owned();
     /// A name of a destination or route.
-    Name(String), "name", "a name", read_name, Clone::clone;
+    Name(String), "name", "a name",
+        read_name, Clone::clone;
     /// A dotted name of a field.
-    FieldName(String), "field", "the name of a field", read_field, Clone::clone;
+    FieldName(String), "field", "the name of a field",
+        read_field, Clone::clone;
     /// The name of a delivery stream.
-    FirehoseStream(String), "firehose-stream", "the name of a delivery stream", read_firehose_stream, Clone::clone;
+    FirehoseStream(String), "firehose-stream", "the name of a delivery stream",
+        read_firehose_stream, Clone::clone;
     /// The name or ARN of a data stream.
-    KinesisStream(String), "kinesis-stream", "the name or ARN of a data stream", read_kinesis_stream, Clone::clone;
+    KinesisStream(String), "kinesis-stream", "the name or ARN of a data stream",
+        read_kinesis_stream, Clone::clone;
     /// A partition key.
-    Key(String), "partition-key", "`random` or a fixed key", read_partition_key, Clone::clone;
+    Key(String), "partition-key", "`random` or a fixed key",
+        read_partition_key, Clone::clone;
     /// A region of AWS.
-    Region(String), "aws-region", "a region such as eu-central-1", read_region, Clone::clone;
+    Region(String), "aws-region", "a region such as eu-central-1",
+        read_region, Clone::clone;
     /// A URL of a service.
-    Endpoint(String), "endpoint", "a URL such as https://host", read_endpoint, Clone::clone;
+    Endpoint(String), "endpoint", "a URL such as https://host",
+        read_endpoint, Clone::clone;
     /// The ARN of a role.
-    RoleArn(String), "role-arn", "a role's ARN such as arn:aws:iam::123456789012:role/name", read_role_arn, Clone::clone;
+    RoleArn(String), "role-arn", "a role's ARN such as arn:aws:iam::123456789012:role/name",
+        read_role_arn, Clone::clone;
     /// What a role's trust policy asks for.
-    ExternalId(String), "external-id", "an external id", |text| read_sts(text, "an external id", 1224, "+=,.@:/-_"), Clone::clone;
+    ExternalId(String), "external-id", "an external id",
+        |text| read_sts(text, "an external id", 1224, "+=,.@:/-_"), Clone::clone;
     /// The name of an assumed role's session.
-    SessionName(String), "session-name", "a session's name", |text| read_sts(text, "a session's name", 64, "+=,.@-_"), Clone::clone;
+    SessionName(String), "session-name", "a session's name",
+        |text| read_sts(text, "a session's name", 64, "+=,.@-_"), Clone::clone;
     /// An address and port to listen on.
-    Listen(SocketAddr), "listen-address", "an address and port such as 127.0.0.1:9602", read_listen, ToString::to_string;
+    Listen(SocketAddr), "listen-address", "an address and port such as 127.0.0.1:9602",
+        read_listen, ToString::to_string;
     /// What of kinetail's own log is written.
-    LogFilter(String), "log-filter", "a level such as info, or a filter such as kinetail=debug,warn", read_log_filter, Clone::clone;
+    LogFilter(String), "log-filter", "a level such as info, or a filter such as kinetail=debug,warn",
+        read_log_filter, Clone::clone;
 }
 
 fn display(error: impl std::fmt::Display) -> String {

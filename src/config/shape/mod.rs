@@ -1,9 +1,9 @@
 //! The file against the schema: unknown and missing keys, wrong types, values that are none of those allowed,
-//! scalars that are not of their form or beyond their limits. All of it is reported at once; what is left is a
-//! value that the types in `raw` can be read from.
+//! scalars that are not of their form or beyond their limits. All of it is reported at once; what is left is
+//! a value that the types in `raw` can be read from.
 //!
-//! The schema holds only what schemars makes of those types: objects, lists, scalars, and unions that are told
-//! apart by the kind of the value, by a tag (`type: firehose`) or by the only key (`parse: …`).
+//! The schema holds only what schemars makes of those types: objects, lists, scalars, and unions that are
+//! told apart by the kind of the value, by a tag (`type: firehose`) or by the only key (`parse: …`).
 
 mod words;
 
@@ -19,8 +19,8 @@ use super::schema::{
 use crate::units::{ByteSize, parse_duration};
 use words::{found, listed, none_of, wanted};
 
-/// Checks the whole file. Lists keep their length in the result: an item that is of no use is null there. A key
-/// whose value is of no use is left out.
+/// Checks the whole file. Lists keep their length in the result: an item that is of no use is null there. A
+/// key whose value is of no use is left out.
 pub(super) fn check(schema: &Json, root: &Node, findings: &mut Findings) -> Value {
     let mut checker = Checker {
         root: schema,
@@ -335,6 +335,9 @@ impl Checker<'_> {
             && schemas.iter().any(|schema| takes_text(schema, text))
         {
             message.push_str("; if it is meant as text, put it in quotes");
+        }
+        if matches!(node.kind, Kind::Map(_)) && schemas.iter().all(|schema| admits(schema, "array")) {
+            message.push_str("; begin each item with a dash");
         }
         self.findings.add(node.place, path, message);
         None

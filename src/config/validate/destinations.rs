@@ -96,7 +96,8 @@ impl Validator<'_> {
         let max_record_size = typed.max_record_size.0;
         if typed.aggregation == Some(raw::AggregationKind::Newline) && aggregated_size > max_record_size {
             let message = format!(
-                "aggregated_record.max_size ({aggregated_size}) is more than max_record_size ({max_record_size})"
+                "aggregated_record.max_size ({aggregated_size}) is more than max_record_size \
+                 ({max_record_size})"
             );
             self.error(&path.key("aggregated_record").key("max_size"), message);
         }

@@ -1,6 +1,6 @@
-//! From what was typed to what the agent is built from: names must resolve, and what is said must fit together.
-//! What a single value may be was checked against the schema before; what was refused there is `None` here, and
-//! is passed over without another word.
+//! From what was typed to what the agent is built from: names must resolve, and what is said must fit
+//! together. What a single value may be was checked against the schema before; what was refused there is
+//! `None` here, and is passed over without another word.
 
 mod destinations;
 mod routes;
