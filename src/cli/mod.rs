@@ -1,1 +1,126 @@
-//! cli
+//! The commands: what can be typed, and the thin functions behind.
+
+pub mod check;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::check_log_filter;
+
+/// What was typed.
+#[derive(Clone, Debug, Parser, PartialEq, Eq)]
+#[command(
+    name = "kinetail",
+    version,
+    about = "Ships log files to Amazon Data Firehose and Kinesis data streams",
+    long_about = "Follows log files through rotation, turns their lines into JSON records, keeps the records \
+                  in a buffer on disk, and delivers them to Amazon Data Firehose delivery streams, Kinesis data \
+                  streams or local files.",
+    after_help = "The configuration's reference is docs/configuration.md.",
+    arg_required_else_help = true,
+    propagate_version = true
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// A command.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Follow the configured files and deliver their records
+    ///
+    /// SIGTERM or SIGINT stops reading, delivers what it can within `drain_timeout`, and keeps the rest in
+    /// the buffer for the next start.
+    Run(RunArgs),
+    /// Tell all that is wrong with a configuration, and what it would do with the files that exist now
+    ///
+    /// Nothing is read from the files and nothing is sent. Exits with 0 if the configuration is good and with
+    /// 2 if it is not.
+    Check(CheckArgs),
+}
+
+/// Where the configuration is.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct ConfigArgs {
+    /// The configuration file
+    #[arg(
+        long,
+        short,
+        value_name = "FILE",
+        env = "KINETAIL_CONFIG",
+        default_value = "/etc/kinetail/kinetail.yaml"
+    )]
+    pub config: PathBuf,
+}
+
+/// `kinetail run`
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct RunArgs {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Deliver what the files hold now, then exit: for cron jobs and backfill
+    #[arg(long)]
+    pub once: bool,
+    /// What of kinetail's own log is written: error, warn, info, debug, trace, or a filter such as
+    /// kinetail=debug,warn; wins over `log.level` of the configuration
+    // An environment variable that is set and empty is as good as none, so this may be empty; see
+    // [`log_level`](Self::log_level).
+    #[arg(long, value_name = "LEVEL", env = "KINETAIL_LOG", value_parser = log_filter)]
+    log_level: Option<String>,
+}
+
+impl RunArgs {
+    /// The filter for kinetail's own log, where one was said.
+    pub fn log_level(&self) -> Option<&str> {
+        self.log_level.as_deref().filter(|level| !level.is_empty())
+    }
+}
+
+/// `kinetail check`
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct CheckArgs {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+fn log_filter(text: &str) -> Result<String, String> {
+    if !text.is_empty() {
+        check_log_filter(text)?;
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_sound() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_typed_is_understood() {
+        let typed = |words: &str| Cli::try_parse_from(words.split(' '));
+        let Ok(Command::Run(run)) =
+            typed("kinetail run --config a.yaml --once --log-level debug").map(|cli| cli.command)
+        else {
+            panic!("the command run");
+        };
+        assert_eq!(run.config.config, PathBuf::from("a.yaml"));
+        assert!(run.once);
+        assert_eq!(run.log_level(), Some("debug"));
+        let Ok(Command::Check(check)) = typed("kinetail check -c b.yaml").map(|cli| cli.command) else {
+            panic!("the command check");
+        };
+        assert_eq!(check.config.config, PathBuf::from("b.yaml"));
+        let error = typed("kinetail run --log-level dbug").expect_err("no such level");
+        assert!(error.to_string().contains("did you mean `debug`?"), "{error}");
+        assert!(typed("kinetail").is_err() && typed("kinetail chekc").is_err());
+    }
+}

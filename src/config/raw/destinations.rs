@@ -1,0 +1,437 @@
+//! `destinations`, as typed.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::scalar::{
+    Endpoint, ExternalId, FilePath, FirehoseStream, Key, KinesisStream, Region, RoleArn, SessionName, Size,
+    Time,
+};
+use crate::buffer::QueueSettings;
+use crate::deliver::{Aws, Retry};
+use crate::units::ByteSize;
+
+/// A place where records go, by its `type`.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(crate) enum Destination {
+    /// An Amazon Data Firehose delivery stream.
+    Firehose(Firehose),
+    /// An Amazon Kinesis data stream.
+    Kinesis(Kinesis),
+    /// Local files, laid out as Firehose writes S3: `YYYY/MM/DD/HH/…`.
+    Directory(Directory),
+}
+
+/// A destination that is a service of AWS: its own keys, those that all of them have, and its own again.
+macro_rules! aws_destination {
+    (
+        $(#[$attribute:meta])*
+        pub(crate) struct $name:ident {
+            { $($own:tt)* }
+            { $($later:tt)* }
+        }
+    ) => {
+        $(#[$attribute])*
+        #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+        #[serde(deny_unknown_fields)]
+        pub(crate) struct $name {
+            $($own)*
+            /// Where the stream is. From the environment, the profile or the instance unless said.
+            #[schemars(example = &"eu-central-1")]
+            pub(crate) region: Option<Region>,
+            /// A URL in place of the service's own, such as a VPC interface endpoint's.
+            #[schemars(example = &"https://vpce-0a1b.firehose.eu-central-1.vpce.amazonaws.com")]
+            pub(crate) endpoint: Option<Endpoint>,
+            /// A PEM file with the certificates to trust in place of the system's. The variable
+            /// `AWS_CA_BUNDLE` unless said.
+            #[schemars(example = &"/etc/pki/tls/certs/proxy.pem")]
+            pub(crate) ca_bundle: Option<FilePath>,
+            /// A profile of the AWS configuration and credentials files.
+            #[schemars(example = &"logging")]
+            pub(crate) profile: Option<super::Text>,
+            /// A role to assume with the credentials that were found.
+            #[schemars(example = &"arn:aws:iam::123456789012:role/logs")]
+            pub(crate) role_arn: Option<RoleArn>,
+            /// The external id that the role's trust policy asks for: 2 to 1224 characters. Only with
+            /// `role_arn`.
+            #[schemars(example = &"kinetail-prod")]
+            pub(crate) external_id: Option<ExternalId>,
+            /// The name of the assumed role's session, seen in CloudTrail: 2 to 64 characters, `kinetail`
+            /// unless said. Only with `role_arn`.
+            #[schemars(example = &"kinetail")]
+            pub(crate) session_name: Option<SessionName>,
+            /// How long a connection may take to open. The SDK's own limit unless said.
+            #[schemars(example = &"3s", extend("x-limits" = {"min": "1ms", "max": "5m"}))]
+            pub(crate) connect_timeout: Option<Time>,
+            /// How long one request may take from start to end. The SDK's own limit unless said.
+            #[schemars(example = &"30s", extend("x-limits" = {"min": "1ms", "max": "15m"}))]
+            pub(crate) request_timeout: Option<Time>,
+            $($later)*
+        }
+
+        impl $name {
+            /// Where the service is and who asks.
+            pub(crate) fn aws(&self) -> Aws {
+                Aws {
+                    region: self.region.as_ref().map(|region| region.0.clone()),
+                    endpoint: self.endpoint.as_ref().map(|endpoint| endpoint.0.clone()),
+                    ca_bundle: self.ca_bundle.as_ref().map(|path| path.0.clone()),
+                    profile: self.profile.as_ref().map(|profile| profile.0.clone()),
+                    role_arn: self.role_arn.as_ref().map(|arn| arn.0.clone()),
+                    external_id: self.external_id.as_ref().map(|id| id.0.clone()),
+                    session_name: self.session_name.as_ref().map(|name| name.0.clone()),
+                    connect_timeout: self.connect_timeout.as_ref().map(|time| time.0),
+                    request_timeout: self.request_timeout.as_ref().map(|time| time.0),
+                }
+            }
+        }
+    };
+}
+
+aws_destination! {
+    /// An Amazon Data Firehose delivery stream.
+    pub(crate) struct Firehose {
+        {
+            /// The delivery stream's name: 1 to 64 of `A-Z a-z 0-9 _ . -`.
+            #[schemars(
+                required,
+                example = &"app-archive",
+                extend("x-missing" = "name the delivery stream")
+            )]
+            pub(crate) stream: Option<FirehoseStream>,
+            /// How lines become Firehose records. There is no default, because a wrong guess breaks what
+            /// reads them.
+            #[schemars(
+                required,
+                extend(
+                    "x-missing" = "there is no default, because a wrong guess breaks what reads the records. `packing: \
+                    newline` puts many lines into a record, each ended by a newline: for S3, Redshift and \
+                    Splunk, at a small part of the cost, since every record is billed in steps of 5 KB. \
+                    `packing: none` sends one line a record: for OpenSearch, and for Lambda functions that \
+                    expect one JSON object a record"
+                )
+            )]
+            pub(crate) packing: Option<PackingKind>,
+            /// How far `packing: newline` fills a record.
+            pub(crate) packed_record: Option<PackedRecord>,
+        }
+        {
+            /// How records become requests.
+            #[serde(default)]
+            pub(crate) batch: FirehoseBatch,
+            /// The most requests under way at once.
+            #[schemars(range(min = 1, max = 256))]
+            #[serde(default = "max_in_flight")]
+            pub(crate) max_in_flight: usize,
+            /// The pauses after failures: exponential, at random up to the bound (full jitter), without end.
+            #[serde(default)]
+            pub(crate) retry: RetryPauses,
+            /// The destination's own buffer.
+            #[serde(default)]
+            pub(crate) buffer: Queue,
+        }
+    }
+}
+
+/// How lines become Firehose records.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(crate) enum PackingKind {
+    /// many lines in one record, each ended by a newline (S3, Redshift, Splunk)
+    Newline,
+    /// one line a record, without a newline (OpenSearch, Lambda functions that expect one object a record)
+    None,
+}
+
+/// How far a record is filled.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct PackedRecord {
+    /// The most bytes in one record, newlines counted. A record is billed in steps of 5 KB, so a large one
+    /// wastes least. A line that alone is longer than the service's limit becomes a dead letter.
+    #[schemars(
+        extend("x-limits" = {"min": "1KiB", "max": "1000KiB", "source": "the service's limit for a record"})
+    )]
+    pub(crate) max_size: Size,
+    /// The most lines in one record. Firehose takes at most 500 out of one record where dynamic partitioning
+    /// de-aggregates; elsewhere more is possible, and saves little.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub(crate) max_lines: usize,
+}
+
+impl Default for PackedRecord {
+    fn default() -> Self {
+        Self {
+            // PutRecordBatch: 1,000 KiB a record, before base64.
+            max_size: Size(ByteSize(1_000 << 10)),
+            max_lines: 500,
+        }
+    }
+}
+
+/// How records become requests.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct FirehoseBatch {
+    /// The most records in one request.
+    #[schemars(
+        range(min = 1, max = 500),
+        extend("x-limits" = {"source": "the service's limit for a request"})
+    )]
+    pub(crate) max_records: usize,
+    /// A request is sent once it holds this much, before base64.
+    #[schemars(
+        extend("x-limits" = {"min": "1KiB", "max": "4MiB", "source": "the service's limit for a request"})
+    )]
+    pub(crate) target_size: Size,
+    /// A line waits no longer than this for its record and request to fill.
+    #[schemars(extend("x-limits" = {"min": "1ms", "max": "15m"}))]
+    pub(crate) max_age: Time,
+}
+
+impl Default for FirehoseBatch {
+    fn default() -> Self {
+        Self {
+            max_records: 500,
+            target_size: Size(ByteSize(4 << 20)),
+            max_age: Time(Duration::from_secs(1)),
+        }
+    }
+}
+
+aws_destination! {
+    /// An Amazon Kinesis data stream.
+    pub(crate) struct Kinesis {
+        {
+            /// The data stream's name (1 to 128 of `A-Z a-z 0-9 _ . -`) or ARN. An ARN moves the requests to
+            /// a host name of the account's own: use the name unless that is wanted.
+            #[schemars(required, example = &"audit-events", extend("x-missing" = "name the data stream"))]
+            pub(crate) stream: Option<KinesisStream>,
+            /// How lines become records of the stream. There is no default, because the consumers must agree.
+            #[schemars(
+                required,
+                extend(
+                    "x-missing" = "there is no default, because the consumers must agree. `aggregation: none` sends one \
+                    line a record: every consumer understands it. `aggregation: newline` puts many lines \
+                    into a record, each ended by a newline: far fewer records, for consumers that split them \
+                    again"
+                ),
+                extend("x-hints" = {"kpl": "kpl is not available in this version"})
+            )]
+            pub(crate) aggregation: Option<AggregationKind>,
+            /// How far `aggregation: newline` fills a record.
+            pub(crate) aggregated_record: Option<AggregatedRecord>,
+            /// What decides a record's shard: `random` spreads evenly over all shards; any other text is a
+            /// fixed key, which puts everything into one shard. 1 to 256 characters.
+            #[serde(default = "random_key")]
+            pub(crate) partition_key: Key,
+            /// The stream's MaxRecordSize, of data and partition key together. Raise it only where the
+            /// stream's was raised.
+            #[schemars(
+                extend("x-limits" = {
+                    "min": "1KiB", "max": "10MiB", "source": "the service's limit for a record"
+                })
+            )]
+            #[serde(default = "max_record_size")]
+            pub(crate) max_record_size: Size,
+        }
+        {
+            /// How records become requests.
+            #[serde(default)]
+            pub(crate) batch: KinesisBatch,
+            /// The most requests under way at once.
+            #[schemars(range(min = 1, max = 256))]
+            #[serde(default = "max_in_flight")]
+            pub(crate) max_in_flight: usize,
+            /// The pauses after failures: exponential, at random up to the bound (full jitter), without end.
+            #[serde(default)]
+            pub(crate) retry: RetryPauses,
+            /// The destination's own buffer.
+            #[serde(default)]
+            pub(crate) buffer: Queue,
+        }
+    }
+}
+
+/// How lines become records of a data stream.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(crate) enum AggregationKind {
+    /// one line a record, without a newline
+    None,
+    /// many lines in one record, each ended by a newline
+    Newline,
+}
+
+/// How far a record is filled.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct AggregatedRecord {
+    /// The most bytes in one record, newlines counted; never more than `max_record_size`. Provisioned streams
+    /// bill a record in units of 25 KB.
+    #[schemars(
+        extend("x-limits" = {"min": "1KiB", "max": "10MiB", "source": "the service's limit for a record"})
+    )]
+    pub(crate) max_size: Size,
+}
+
+impl Default for AggregatedRecord {
+    fn default() -> Self {
+        Self {
+            // Two payload units; what the Kinesis Producer Library aggregates up to.
+            max_size: Size(ByteSize(50 << 10)),
+        }
+    }
+}
+
+/// How records become requests.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct KinesisBatch {
+    /// The most records in one request.
+    #[schemars(
+        range(min = 1, max = 500),
+        extend("x-limits" = {"source": "the service's limit for a request"})
+    )]
+    pub(crate) max_records: usize,
+    /// A request is sent once it holds this much, partition keys counted, before base64. Some regions take no
+    /// more than 5 MiB.
+    #[schemars(
+        extend("x-limits" = {"min": "1KiB", "max": "10MiB", "source": "the service's limit for a request"})
+    )]
+    pub(crate) target_size: Size,
+    /// A line waits no longer than this for its record and request to fill.
+    #[schemars(extend("x-limits" = {"min": "1ms", "max": "15m"}))]
+    pub(crate) max_age: Time,
+}
+
+impl Default for KinesisBatch {
+    fn default() -> Self {
+        Self {
+            max_records: 500,
+            // Below the 5 MiB of older regions.
+            target_size: Size(ByteSize(4 << 20)),
+            max_age: Time(Duration::from_millis(100)),
+        }
+    }
+}
+
+/// Local files, laid out as Firehose writes S3.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Directory {
+    /// The folder under which the files go. A relative path starts at the working directory.
+    #[schemars(
+        required,
+        example = &"/var/spool/kinetail",
+        extend("x-missing" = "name the folder under which the files go")
+    )]
+    pub(crate) path: Option<FilePath>,
+    /// A file is closed at this size, before compression.
+    #[schemars(extend("x-limits" = {"min": "1KiB", "max": "5TiB"}))]
+    pub(crate) max_size: Size,
+    /// A file is closed at this age.
+    #[schemars(extend("x-limits" = {"min": "1s", "max": "1d"}))]
+    pub(crate) max_age: Time,
+    /// How the files are compressed.
+    pub(crate) compression: CompressionKind,
+    /// The destination's own buffer.
+    pub(crate) buffer: Queue,
+}
+
+impl Default for Directory {
+    fn default() -> Self {
+        Self {
+            path: None,
+            // The largest and the usual buffering hints of a delivery stream to S3.
+            max_size: Size(ByteSize(128 << 20)),
+            max_age: Time(Duration::from_secs(300)),
+            compression: CompressionKind::default(),
+            buffer: Queue::default(),
+        }
+    }
+}
+
+/// How a file is compressed.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(crate) enum CompressionKind {
+    /// not at all
+    #[default]
+    None,
+    /// gzip, with `.gz` at the end of the name
+    Gzip,
+}
+
+/// A destination's own buffer.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Queue {
+    /// The most that it may take on disk; at least twice the `chunk_size` of the section `buffer`.
+    #[schemars(extend("x-limits" = {"min": "128KiB"}))]
+    pub(crate) max_size: Size,
+    /// What happens at that limit.
+    pub(crate) when_full: WhenQueueFull,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            max_size: Size(QueueSettings::default().max_size),
+            when_full: WhenQueueFull::default(),
+        }
+    }
+}
+
+/// What happens when a destination's buffer is full.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(crate) enum WhenQueueFull {
+    /// the destination stops reading; its lines wait in the log files
+    #[default]
+    Block,
+    /// the oldest records are given up, and counted
+    DropOldest,
+}
+
+/// The pauses after failures.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RetryPauses {
+    /// The bound of the first pause; it doubles with every failure.
+    #[schemars(extend("x-limits" = {"min": "1ms", "max": "1h"}))]
+    pub(crate) initial_backoff: Time,
+    /// The bound of all pauses.
+    #[schemars(extend("x-limits" = {"min": "1ms", "max": "1h"}))]
+    pub(crate) max_backoff: Time,
+}
+
+impl Default for RetryPauses {
+    fn default() -> Self {
+        let settings = Retry::default();
+        Self {
+            initial_backoff: Time(settings.initial_backoff),
+            max_backoff: Time(settings.max_backoff),
+        }
+    }
+}
+
+fn max_in_flight() -> usize {
+    4
+}
+
+fn random_key() -> Key {
+    Key("random".to_owned())
+}
+
+fn max_record_size() -> Size {
+    // MaxRecordSize of a data stream that was not raised.
+    Size(ByteSize(1 << 20))
+}

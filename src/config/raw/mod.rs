@@ -1,0 +1,202 @@
+//! The configuration as it is typed. These types are what the file is read into, and what the JSON Schema and
+//! the tables of `docs/configuration.md` are made from: their documentation speaks to users, and each limit
+//! is said once, here.
+//!
+//! A key that must be there is an `Option` marked `required`: the check against the schema reports it when it
+//! is missing, and the rest of the file can still be looked at.
+
+mod aws;
+mod destinations;
+mod list;
+mod routes;
+mod scalar;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub(super) use destinations::{
+    AggregationKind, CompressionKind, Destination, Directory, Firehose, Kinesis, PackingKind, Queue,
+    RetryPauses, WhenQueueFull,
+};
+pub(super) use list::{Entries, List, OneOrMany};
+pub(super) use routes::{FormatName, Parse, ParseWith, ParserName, Route, StartPosition, Step};
+pub(super) use scalar::{FieldName, FilePath, Folder, Form, Glob, Listen, LogFilter, Name, Size, Text, Time};
+
+use crate::buffer::BufferSettings;
+use crate::tail::TailSettings;
+
+/// The configuration of kinetail.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(title = "kinetail configuration")]
+pub(super) struct File {
+    /// The folder for the buffer, checkpoints and dead letters. It must outlive a restart, and belongs to one
+    /// kinetail alone. A relative path starts at the working directory.
+    pub(super) data_dir: FilePath,
+    /// What records carry as `host`; the machine's host name unless said.
+    #[schemars(example = &"${env:NODE_NAME}")]
+    pub(super) host: Option<Text>,
+    /// How files are followed.
+    pub(super) tail: Tail,
+    /// What the buffers of all destinations share.
+    pub(super) buffer: Buffer,
+    /// After SIGTERM or SIGINT, how long delivery may go on. What is left then stays in the buffer and goes
+    /// out after the next start.
+    #[schemars(extend("x-limits" = {"min": "0s", "max": "1h"}))]
+    pub(super) drain_timeout: Time,
+    /// The admin port with `/metrics` and `/livez`. Without this section there is none.
+    pub(super) admin: Option<Admin>,
+    /// kinetail's own log, on standard error.
+    pub(super) log: Log,
+    /// Where records go: a name of your choice (1 to 64 of `A-Z a-z 0-9 _ . -`; it is also the name of the
+    /// buffer's folder, so renaming a destination begins a new buffer) and what is there.
+    #[schemars(
+        required,
+        extend("x-missing" = "name at least one place where records go, such as \
+            `local: {type: directory, path: …}`")
+    )]
+    pub(super) destinations: Option<Entries<Destination>>,
+    /// Which files go where. A file belongs to the first route that takes it.
+    #[schemars(
+        required,
+        extend("x-missing" = "say which files go where, such as `- {files: /var/log/*.log, to: NAME}`")
+    )]
+    pub(super) routes: Option<List<Route>>,
+}
+
+impl Default for File {
+    fn default() -> Self {
+        Self {
+            data_dir: FilePath("/var/lib/kinetail".into()),
+            host: None,
+            tail: Tail::default(),
+            buffer: Buffer::default(),
+            drain_timeout: Time(std::time::Duration::from_secs(20)),
+            admin: None,
+            log: Log::default(),
+            destinations: None,
+            routes: None,
+        }
+    }
+}
+
+/// How files are followed.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Tail {
+    /// Folders that a symbolic link may lead into. The folders of the routes' patterns always belong to it.
+    pub(super) allowed_roots: OneOrMany<Folder>,
+    /// The longest line. What goes beyond is cut off, marked in the record and counted.
+    #[schemars(extend("x-limits" = {"min": "64B", "max": "64MiB"}))]
+    pub(super) max_line: Size,
+    /// How long the end of a rotated or deleted file must not have moved before it is left.
+    #[schemars(extend("x-limits" = {"min": "0s", "max": "1h"}))]
+    pub(super) rotate_wait: Time,
+    /// How changes are noticed.
+    pub(super) watch: WatchMode,
+    /// How often files are looked at where they cannot be watched.
+    #[schemars(extend("x-limits" = {"min": "10ms", "max": "1h"}))]
+    pub(super) poll_interval: Time,
+    /// How long what is known of a vanished file is kept. A file that comes back later is read anew.
+    #[schemars(extend("x-limits" = {"min": "1m", "max": "365d"}))]
+    pub(super) forget_after: Time,
+    /// How long an unfinished split line or group may wait for its rest.
+    #[schemars(extend("x-limits" = {"min": "1ms", "max": "1h"}))]
+    pub(super) flush_after: Time,
+}
+
+impl Default for Tail {
+    fn default() -> Self {
+        let settings = TailSettings::default();
+        Self {
+            allowed_roots: settings.allowed_roots.into_iter().map(Folder).collect(),
+            max_line: Size(settings.max_line),
+            rotate_wait: Time(settings.rotate_wait),
+            watch: WatchMode::default(),
+            poll_interval: Time(settings.poll_interval),
+            forget_after: Time(settings.forget_after),
+            flush_after: Time(settings.flush_after),
+        }
+    }
+}
+
+/// How changes are noticed.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(super) enum WatchMode {
+    /// by inotify, and by polling where that is refused or runs out of watches
+    #[default]
+    Auto,
+    /// by polling alone, as file systems of the network need it
+    Poll,
+}
+
+/// What the buffers of all destinations share.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Buffer {
+    /// The most that the buffers of all destinations may take on disk together.
+    #[schemars(extend("x-limits" = {"min": "1MiB"}))]
+    pub(super) max_size: Size,
+    /// Reading pauses while the file system of `data_dir` has less room than this.
+    pub(super) min_disk_free: Size,
+    /// The size at which a file of the buffer is closed and the next begun. Disk space is given back a file
+    /// at a time.
+    #[schemars(extend("x-limits" = {"min": "64KiB", "max": "1GiB"}))]
+    pub(super) chunk_size: Size,
+}
+
+impl Default for Buffer {
+    fn default() -> Self {
+        let settings = BufferSettings::default();
+        Self {
+            max_size: Size(settings.max_size),
+            min_disk_free: Size(settings.min_disk_free),
+            chunk_size: Size(settings.chunk_size),
+        }
+    }
+}
+
+/// The admin port.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Admin {
+    /// The IP address and port where it listens. Whoever reaches it can read it: keep it on loopback, or let
+    /// only Prometheus in.
+    pub(super) listen: Listen,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self {
+            listen: Listen(std::net::SocketAddr::from(([127, 0, 0, 1], 9602))),
+        }
+    }
+}
+
+/// kinetail's own log.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Log {
+    /// What is written: `error`, `warn`, `info`, `debug` or `trace`, or a filter by module. `info` unless
+    /// said. The flag `--log-level` and the variable `KINETAIL_LOG` win over it.
+    #[schemars(example = &"kinetail=debug,warn")]
+    pub(super) level: Option<LogFilter>,
+    /// How it is written.
+    pub(super) format: LogStyle,
+}
+
+/// How kinetail's own log is written.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(super) enum LogStyle {
+    /// text on a terminal, JSON otherwise
+    #[default]
+    Auto,
+    /// text for people
+    Text,
+    /// a JSON object a line
+    Json,
+}

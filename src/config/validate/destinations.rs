@@ -1,0 +1,206 @@
+//! `destinations`: limits that depend on each other, and keys that need another.
+
+use super::Validator;
+use crate::buffer::{BufferSettings, QueueSettings, WhenFull};
+use crate::config::diagnostics::Path;
+use crate::config::raw;
+use crate::config::settings::DestinationConfig;
+use crate::deliver::{
+    Aggregation, Batch, Compression, Destination, Directory, Firehose, Kinesis, Packing, PartitionKey, Retry,
+};
+use crate::source::DestinationName;
+
+impl Validator<'_> {
+    pub(super) fn destinations(
+        &mut self,
+        path: &Path,
+        entries: Vec<(String, Option<raw::Destination>)>,
+        buffer: &BufferSettings,
+    ) -> Vec<DestinationConfig> {
+        if entries.is_empty() {
+            self.error(path, "is empty; name at least one place where records go");
+        }
+        let mut destinations = Vec::new();
+        for (name, entry) in entries {
+            let path = path.key(&name);
+            if let Some(Err(message)) = raw::Form::named("name").map(|form| (form.check)(&name)) {
+                let place = self.document.locate_key(&path);
+                self.errors.add(place, &path, message);
+            }
+            let made = entry.and_then(|entry| match entry {
+                raw::Destination::Firehose(typed) => self.firehose(&path, typed, buffer),
+                raw::Destination::Kinesis(typed) => self.kinesis(&path, typed, buffer),
+                raw::Destination::Directory(typed) => self.directory(&path, typed, buffer),
+            });
+            if let Some((to, queue)) = made {
+                let name = DestinationName::from(name.as_str());
+                destinations.push(DestinationConfig { name, queue, to });
+            }
+        }
+        destinations
+    }
+
+    fn firehose(
+        &mut self,
+        path: &Path,
+        typed: raw::Firehose,
+        buffer: &BufferSettings,
+    ) -> Option<(Destination, QueueSettings)> {
+        let queue = self.queue(path, &typed.buffer, buffer);
+        let retry = self.retry(path, &typed.retry);
+        self.need_role(path, &typed.role_arn, &typed.external_id, &typed.session_name);
+        let packed = typed.packed_record.clone();
+        if typed.packing == Some(raw::PackingKind::None) && packed.is_some() {
+            let message = "has no meaning with `packing: none`, which sends one line a record; leave it out";
+            self.error(&path.key("packed_record"), message);
+        }
+        let packed = packed.unwrap_or_default();
+        let aws = typed.aws();
+        let to = Firehose {
+            stream: typed.stream?.0,
+            aws,
+            packing: match typed.packing? {
+                raw::PackingKind::None => Packing::None,
+                raw::PackingKind::Newline => Packing::Newline {
+                    max_size: packed.max_size.0,
+                    max_lines: packed.max_lines,
+                },
+            },
+            batch: Batch {
+                max_records: typed.batch.max_records,
+                target_size: typed.batch.target_size.0,
+                max_age: typed.batch.max_age.0,
+                max_in_flight: typed.max_in_flight,
+            },
+            retry,
+        };
+        Some((Destination::Firehose(to), queue))
+    }
+
+    fn kinesis(
+        &mut self,
+        path: &Path,
+        typed: raw::Kinesis,
+        buffer: &BufferSettings,
+    ) -> Option<(Destination, QueueSettings)> {
+        let queue = self.queue(path, &typed.buffer, buffer);
+        let retry = self.retry(path, &typed.retry);
+        self.need_role(path, &typed.role_arn, &typed.external_id, &typed.session_name);
+        let aggregated = typed.aggregated_record.clone();
+        if typed.aggregation == Some(raw::AggregationKind::None) && aggregated.is_some() {
+            let message =
+                "has no meaning with `aggregation: none`, which sends one line a record; leave it out";
+            self.error(&path.key("aggregated_record"), message);
+        }
+        let aggregated_size = aggregated.unwrap_or_default().max_size.0;
+        let max_record_size = typed.max_record_size.0;
+        if typed.aggregation == Some(raw::AggregationKind::Newline) && aggregated_size > max_record_size {
+            let message = format!(
+                "aggregated_record.max_size ({aggregated_size}) is more than max_record_size \
+                 ({max_record_size})"
+            );
+            self.error(&path.key("aggregated_record").key("max_size"), message);
+        }
+        let aws = typed.aws();
+        let to = Kinesis {
+            stream: typed.stream?.0,
+            aws,
+            aggregation: match typed.aggregation? {
+                raw::AggregationKind::None => Aggregation::None,
+                raw::AggregationKind::Newline => Aggregation::Newline {
+                    max_size: aggregated_size,
+                },
+            },
+            partition_key: match typed.partition_key.0 {
+                key if key == "random" => PartitionKey::Random,
+                key => PartitionKey::Fixed(key),
+            },
+            max_record_size,
+            batch: Batch {
+                max_records: typed.batch.max_records,
+                target_size: typed.batch.target_size.0,
+                max_age: typed.batch.max_age.0,
+                max_in_flight: typed.max_in_flight,
+            },
+            retry,
+        };
+        Some((Destination::Kinesis(to), queue))
+    }
+
+    fn directory(
+        &mut self,
+        path: &Path,
+        typed: raw::Directory,
+        buffer: &BufferSettings,
+    ) -> Option<(Destination, QueueSettings)> {
+        let queue = self.queue(path, &typed.buffer, buffer);
+        let to = Directory {
+            path: typed.path?.0,
+            max_size: typed.max_size.0,
+            max_age: typed.max_age.0,
+            compression: match typed.compression {
+                raw::CompressionKind::None => Compression::None,
+                raw::CompressionKind::Gzip => Compression::Gzip,
+            },
+        };
+        Some((Destination::Directory(to), queue))
+    }
+
+    fn queue(&mut self, path: &Path, typed: &raw::Queue, buffer: &BufferSettings) -> QueueSettings {
+        let path = path.key("buffer").key("max_size");
+        let max_size = typed.max_size.0;
+        let (chunk, all) = (buffer.chunk_size, buffer.max_size);
+        // One chunk is written while the one before is delivered or given up.
+        if max_size.0 < chunk.0.saturating_mul(2) {
+            let message = format!(
+                "its buffer's max_size of {max_size} is less than two chunks of {chunk}; raise it, or lower \
+                 buffer.chunk_size"
+            );
+            self.error(&path, message);
+        } else if max_size > all && self.document.locate(&path).1 == path {
+            let message = format!("is never reached: all buffers together may take {all} (buffer.max_size)");
+            self.warn(&path, message);
+        }
+        QueueSettings {
+            max_size,
+            when_full: match typed.when_full {
+                raw::WhenQueueFull::Block => WhenFull::Block,
+                raw::WhenQueueFull::DropOldest => WhenFull::DropOldest,
+            },
+        }
+    }
+
+    fn retry(&mut self, path: &Path, typed: &raw::RetryPauses) -> Retry {
+        let retry = Retry {
+            initial_backoff: typed.initial_backoff.0,
+            max_backoff: typed.max_backoff.0,
+        };
+        if retry.initial_backoff > retry.max_backoff {
+            let path = path.key("retry");
+            self.error(&path, "initial_backoff is longer than max_backoff");
+        }
+        retry
+    }
+
+    /// What concerns an assumed role needs a role.
+    fn need_role<A, B, C>(
+        &mut self,
+        path: &Path,
+        role: &Option<A>,
+        external_id: &Option<B>,
+        session: &Option<C>,
+    ) {
+        // Where the role's ARN itself was refused, it is there nevertheless.
+        if role.is_some() || self.document.locate(&path.key("role_arn")).1 == path.key("role_arn") {
+            return;
+        }
+        for (key, said) in [
+            ("external_id", external_id.is_some()),
+            ("session_name", session.is_some()),
+        ] {
+            if said {
+                self.error(&path.key(key), "is for assuming a role; say which by role_arn");
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! From what was typed to what the agent is built from: names must resolve, and what is said must fit
+//! together. What a single value may be was checked against the schema before; what was refused there is
+//! `None` here, and is passed over without another word.
+
+mod destinations;
+mod routes;
+
+use std::collections::BTreeSet;
+
+use super::diagnostics::{Findings, Path};
+use super::document::Node;
+use super::raw;
+use super::settings::{AdminSettings, Config, DestinationConfig, LogFormat, LogSettings, RouteConfig};
+use crate::buffer::BufferSettings;
+use crate::source::DestinationName;
+use crate::tail::{TailSettings, Watch};
+
+/// Makes the configuration. None only if something was reported, here or before.
+pub(super) fn validate(
+    file: raw::File,
+    document: &Node,
+    errors: &mut Findings,
+    warnings: &mut Findings,
+) -> Option<Config> {
+    let mut validator = Validator {
+        document,
+        errors,
+        warnings,
+    };
+    let root = Path::default();
+    let buffer = BufferSettings {
+        max_size: file.buffer.max_size.0,
+        min_disk_free: file.buffer.min_disk_free.0,
+        chunk_size: file.buffer.chunk_size.0,
+    };
+    let entries = file.destinations.map(|entries| entries.0);
+    let routes = file.routes.map(|routes| routes.0);
+    let names: Option<Vec<&str>> = entries
+        .as_ref()
+        .map(|entries| entries.iter().map(|(name, _)| name.as_str()).collect());
+    let routes = validator.routes(&root.key("routes"), routes.as_deref(), names.as_deref());
+    let destinations = validator.destinations(&root.key("destinations"), entries?, &buffer);
+    let routes = routes?;
+    validator.warn_of_unused(&destinations, &routes);
+    Some(Config {
+        data_dir: file.data_dir.0,
+        host: file.host.map(|host| host.0),
+        tail: tail(file.tail),
+        buffer,
+        drain_timeout: file.drain_timeout.0,
+        admin: file.admin.map(|admin| AdminSettings {
+            listen: admin.listen.0,
+        }),
+        log: LogSettings {
+            level: file.log.level.map(|level| level.0),
+            format: match file.log.format {
+                raw::LogStyle::Auto => LogFormat::Auto,
+                raw::LogStyle::Text => LogFormat::Text,
+                raw::LogStyle::Json => LogFormat::Json,
+            },
+        },
+        destinations,
+        routes,
+    })
+}
+
+struct Validator<'a> {
+    document: &'a Node,
+    errors: &'a mut Findings,
+    warnings: &'a mut Findings,
+}
+
+impl Validator<'_> {
+    fn error(&mut self, path: &Path, message: impl Into<String>) {
+        let (place, path) = self.document.locate(path);
+        self.errors.add(place, &path, message);
+    }
+
+    fn warn(&mut self, path: &Path, message: impl Into<String>) {
+        let (place, path) = self.document.locate(path);
+        self.warnings.add(place, &path, message);
+    }
+
+    fn warn_of_unused(&mut self, destinations: &[DestinationConfig], routes: &[RouteConfig]) {
+        let used: BTreeSet<&DestinationName> = routes.iter().flat_map(|route| &route.to).collect();
+        for destination in destinations {
+            if !used.contains(&destination.name) {
+                let path = Path::default().key("destinations").key(destination.name.as_str());
+                let place = self.document.locate_key(&path);
+                let message = "no route sends anything here; add it to a route's `to`, or remove it";
+                self.warnings.add(place, &path, message);
+            }
+        }
+    }
+}
+
+fn tail(typed: raw::Tail) -> TailSettings {
+    TailSettings {
+        allowed_roots: typed
+            .allowed_roots
+            .iter()
+            .map(|(_, folder)| folder.0.clone())
+            .collect(),
+        max_line: typed.max_line.0,
+        rotate_wait: typed.rotate_wait.0,
+        watch: match typed.watch {
+            raw::WatchMode::Auto => Watch::Auto,
+            raw::WatchMode::Poll => Watch::Poll,
+        },
+        poll_interval: typed.poll_interval.0,
+        forget_after: typed.forget_after.0,
+        flush_after: typed.flush_after.0,
+    }
+}
