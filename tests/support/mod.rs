@@ -14,3 +14,4 @@
 
 pub mod clients;
 pub mod endpoint;
+pub mod logs;
