@@ -15,3 +15,5 @@
 pub mod clients;
 pub mod endpoint;
 pub mod logs;
+pub mod moto;
+pub mod process;
