@@ -4,6 +4,9 @@ mod support;
 
 use std::collections::BTreeSet;
 
+use aws_sdk_firehose::types::Record;
+use aws_sdk_kinesis::types::PutRecordsRequestEntry;
+use support::clients;
 use support::moto::Moto;
 
 fn lines(count: usize) -> Vec<Vec<u8>> {
@@ -82,4 +85,51 @@ async fn a_data_stream_keeps_records_by_shard_in_the_order_of_their_calls() {
         501,
         "nothing to take apart"
     );
+}
+
+#[tokio::test]
+async fn the_sdk_puts_many_calls_at_once_and_moto_keeps_them_all() {
+    let Some(moto) = Moto::start().await else { return };
+    moto.create_delivery_stream("archive", "logs", "").await;
+    moto.create_data_stream("audit", 1).await;
+    let (firehose, kinesis) = (clients::firehose(&moto), clients::kinesis(&moto));
+    let mut calls = tokio::task::JoinSet::new();
+    for call in 0..20 {
+        let data = (0..100).map(move |number| format!("{call}-{number}\n").into_bytes());
+        let records = data
+            .clone()
+            .map(|data| Record::builder().data(data.into()).build());
+        let batch = firehose
+            .put_record_batch()
+            .delivery_stream_name("archive")
+            .set_records(Some(records.map(|record| record.expect("a record")).collect()));
+        calls.spawn(async move { batch.send().await.expect("an answer").failed_put_count() });
+        let records = data.map(|data| {
+            PutRecordsRequestEntry::builder()
+                .partition_key("k")
+                .data(data.into())
+                .build()
+        });
+        let batch = kinesis
+            .put_records()
+            .stream_name("audit")
+            .set_records(Some(records.map(|record| record.expect("a record")).collect()));
+        calls.spawn(async move {
+            batch
+                .send()
+                .await
+                .expect("an answer")
+                .failed_record_count()
+                .unwrap_or(0)
+        });
+    }
+    assert_eq!(calls.join_all().await, [0; 40]);
+
+    let objects = moto.objects("logs").await.into_iter();
+    let archived: Vec<u8> = objects.flat_map(|object| object.data).collect();
+    let archived: BTreeSet<_> = archived.split_inclusive(|byte| *byte == b'\n').collect();
+    assert_eq!(archived.len(), 2000);
+    let records = moto.records("audit").await;
+    let streamed: BTreeSet<_> = records.iter().map(|record| record.data.as_slice()).collect();
+    assert_eq!(streamed, archived);
 }

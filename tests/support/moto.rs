@@ -8,9 +8,8 @@
 //! - Its Firehose writes one S3 object for each call at once: `<prefix>/YYYY/MM/DD/HH/<stream>-1-<time>-<uuid>`, the
 //!   records' data one after the other with nothing between. There is no buffering, no compression, no limit on
 //!   records or bytes, and no entry ever fails.
-//! - Its Kinesis numbers records without a lock while it serves calls on several threads: of two calls at once for
-//!   one shard, one's records can overwrite the other's. Send one call at a time (`max_in_flight: 1`).
 //! - Its Kinesis takes at most 5 MiB a call and 1 MiB a record, and counts a key's characters, not its bytes.
+//! - Called on several threads, its Kinesis loses records; so calls wait for each other (`moto_server.py`).
 //! - It checks no signature, and knows no throttling.
 
 use std::fs::{self, File};
@@ -29,6 +28,7 @@ use tokio::process::Command;
 use super::process::Process;
 
 const REQUIREMENTS: &str = include_str!("moto-requirements.txt");
+const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/moto_server.py");
 const READER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/moto_read.py");
 
 /// A running moto server with nothing in it; killed when dropped.
@@ -69,7 +69,7 @@ impl Moto {
             }
         };
         let mut command = Command::new(&python);
-        command.args(["-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]);
+        command.arg(SERVER);
         let server = Process::start(command);
         let running = "Running on http://127.0.0.1:";
         let line = server.line(|line| line.contains(running)).await;
