@@ -5,12 +5,13 @@ mod support;
 use std::collections::HashMap;
 use std::fs;
 use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use flate2::read::GzDecoder;
 
 use support::endpoint::Marker;
-use support::logs::{Container, Format, Stream, Writer, siblings};
+use support::logs::{Container, Format, Stream, Writer, containers, siblings};
 
 fn writer(root: &Path, format: Format) -> Writer {
     Writer::container(root, &Container::of_pod("app-07"), format)
@@ -196,6 +197,59 @@ fn logrotates_numbers_grow_with_age() {
         ("access.log.3.gz", 0),
     ];
     assert_eq!(found, expected.map(|(name, line)| (name.to_owned(), line)));
+}
+
+#[test]
+fn no_more_files_are_left_than_were_asked_for() {
+    let root = tempfile::tempdir().expect("a folder");
+    for files in 2..5 {
+        for (name, mut log) in [
+            (
+                "plain",
+                Writer::plain(root.path().join(format!("{files}/web.log")), "web"),
+            ),
+            (
+                "docker",
+                Writer::docker(&root.path().join(files.to_string()), "web"),
+            ),
+            (
+                "kubelet",
+                writer(&root.path().join(files.to_string()), Format::Crio),
+            ),
+        ] {
+            log = log.max_files(files);
+            for _ in 0..6 {
+                log.lines(1);
+                log.rotate();
+            }
+            assert_eq!(siblings(log.path()).len() + 1, files, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_replaced_link_and_a_reused_inode_name_other_content() {
+    let root = tempfile::tempdir().expect("a folder");
+    let link = root.path().join("containers/web.log");
+    let mut logs = containers(root.path(), 2);
+    for log in &mut logs {
+        log.lines(1);
+        log.link_from(&link);
+        let marker = Marker::find(read(&link).as_bytes()).expect("a marker");
+        assert_eq!(marker.writer, log.name());
+    }
+
+    let inode = |log: &Writer| fs::metadata(log.path()).expect("the log").ino();
+    let before = inode(&logs[0]);
+    logs[0].replace_keeping_inode();
+    logs[0].lines(2);
+    assert_eq!(inode(&logs[0]), before);
+    assert_eq!(
+        Marker::find(read(logs[0].path()).as_bytes())
+            .expect("a marker")
+            .line,
+        1
+    );
 }
 
 #[test]

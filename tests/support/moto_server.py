@@ -3,8 +3,12 @@
 moto numbers the records of a shard without a lock while its server calls it from several threads: of two PutRecords
 calls at once for one shard, the records of one overwrite those of the other. Here the calls wait for each other;
 moto itself is as it comes.
+
+The server ends with its standard input, so that none is left behind by a test that was killed.
 """
 
+import os
+import sys
 import threading
 
 from moto.moto_server.werkzeug_app import (
@@ -25,6 +29,12 @@ class OneCallAtATime:
             return list(self.application(environ, start_response))
 
 
+def end_with_input():
+    sys.stdin.read()
+    os._exit(0)
+
+
+threading.Thread(target=end_with_input, daemon=True).start()
 run_simple(
     "127.0.0.1",
     0,

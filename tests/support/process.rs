@@ -43,11 +43,12 @@ pub struct Ended {
 }
 
 impl Process {
-    /// Starts a command. Its standard output and error are read here; it gets no input.
+    /// Starts a command. Its standard output and error are read here. Its input stays empty and open, and ends when
+    /// this process ends in whatever way: a child that nobody would stop any more can stop by itself.
     pub fn start(mut command: Command) -> Self {
         let what = format!("{:?}", command.as_std());
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)

@@ -28,7 +28,8 @@ pub struct Account {
     pub connections: u64,
     /// Connections on which no TLS session came about, as with a client that does not trust the authority.
     pub failed_handshakes: u64,
-    /// Calls that were refused before a stream was looked for (signature, protocol, limits), by error code.
+    /// Calls that never reached a stream, by error code: not signed, malformed, above a limit, no such stream. A
+    /// client that does everything right leaves it empty.
     pub refused_calls: BTreeMap<String, u64>,
     /// The message of the last of them, for a failing test's output.
     pub last_refusal: Option<String>,

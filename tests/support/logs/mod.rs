@@ -32,8 +32,7 @@ pub struct Container {
 impl Container {
     /// The container `app` of the pod `<pod>` in the namespace `shop`, with a uid made from the pod's name.
     pub fn of_pod(pod: &str) -> Self {
-        let mut rng = Rng::with_seed(pod.bytes().fold(7, |seed, byte| seed * 31 + u64::from(byte)));
-        let hex = format!("{:032x}", rng.u128(..));
+        let hex = format!("{:032x}", Rng::with_seed(seed_of(pod)).u128(..));
         Self {
             namespace: "shop".into(),
             pod: pod.into(),
@@ -48,6 +47,24 @@ impl Container {
             .join(format!("{}_{}_{}", self.namespace, self.pod, self.uid))
             .join(&self.name)
     }
+}
+
+/// The logs of this many containers, `app-00` and so on, by both CRI runtimes in turn.
+pub fn containers(root: &Path, count: usize) -> Vec<Writer> {
+    (0..count)
+        .map(|number| {
+            let container = Container::of_pod(&format!("app-{number:02}"));
+            let format = [Format::Containerd, Format::Crio][number % 2];
+            Writer::container(root, &container, format)
+        })
+        .collect()
+}
+
+/// Two writers of different names write different texts.
+fn seed_of(name: &str) -> u64 {
+    name.bytes().fold(1, |seed: u64, byte| {
+        seed.wrapping_mul(131).wrapping_add(u64::from(byte))
+    })
 }
 
 /// A line that was written.
@@ -91,6 +108,13 @@ impl Writer {
         Self::new(&container.pod, container.folder(root).join("0.log"), format)
     }
 
+    /// The log of a container of Docker's: `<root>/containers/<id>/<id>-json.log`.
+    pub fn docker(root: &Path, name: &str) -> Self {
+        let id = format!("{:064x}", Rng::with_seed(seed_of(name)).u128(..));
+        let path = root.join("containers").join(&id).join(format!("{id}-json.log"));
+        Self::new(name, path, Format::Docker)
+    }
+
     /// A program's own log at this path.
     pub fn plain(path: impl Into<PathBuf>, name: &str) -> Self {
         Self::new(name, path.into(), Format::Plain)
@@ -98,10 +122,6 @@ impl Writer {
 
     /// A log in this format at this path.
     pub fn new(name: &str, path: PathBuf, format: Format) -> Self {
-        // Two writers of different names write different texts.
-        let seed = name
-            .bytes()
-            .fold(1, |seed: u64, byte| seed.wrapping_mul(131) + u64::from(byte));
         Self {
             name: name.to_owned(),
             format,
@@ -110,7 +130,7 @@ impl Writer {
             max_files: 5,
             lengths: 0..200,
             long_lines: true,
-            rng: Rng::with_seed(seed),
+            rng: Rng::with_seed(seed_of(name)),
             now: Timestamp::new(1_790_000_000, 0).expect("a time"),
             written: Vec::new(),
             unfinished: None,
@@ -245,12 +265,14 @@ impl Writer {
         self.put(&[bytes.to_vec()]);
     }
 
-    /// Makes a symlink to the file in use, as `/var/log/containers` has them.
+    /// Points this symlink to the file in use, as `/var/log/containers` has them; one that is there is replaced at
+    /// once, so that no moment is without it.
     pub fn link_from(&self, link: &Path) {
-        if let Some(folder) = link.parent() {
-            std::fs::create_dir_all(folder).expect("makes the link's folder");
-        }
-        std::os::unix::fs::symlink(&self.path, link).expect("makes the link");
+        let folder = link.parent().expect("a link lies in a folder");
+        std::fs::create_dir_all(folder).expect("makes the link's folder");
+        let fresh = folder.join(".fresh-link");
+        std::os::unix::fs::symlink(&self.path, &fresh).expect("makes the link");
+        std::fs::rename(&fresh, link).expect("puts the link in its place");
     }
 
     fn any_stream(&mut self) -> Stream {

@@ -21,10 +21,10 @@ impl Writer {
     /// The first half of a rotation. Until [`Writer::reopen`], lines go into the renamed file, as with every
     /// runtime that was not yet asked to reopen.
     pub fn rename_away(&mut self) {
-        if self.format == Format::Plain {
-            self.rename_numbered();
-        } else {
-            self.rename_dated();
+        match self.format {
+            Format::Containerd | Format::Crio => self.rename_dated(),
+            Format::Docker => self.rename_numbered(false),
+            Format::Plain => self.rename_numbered(true),
         }
     }
 
@@ -58,18 +58,27 @@ impl Writer {
         fs::rename(&self.path, with_suffix(&self.path, &format!(".{name}"))).expect("renames the log");
     }
 
-    /// logrotate with `delaycompress`: `.1` is the newest and plain, `.2.gz` and up are older.
-    fn rename_numbered(&mut self) {
-        let of = |number: usize, gz: &str| with_suffix(&self.path, &format!(".{number}{gz}"));
-        let _ = fs::remove_file(of(self.max_files - 1, ".gz"));
-        for number in (2..self.max_files - 1).rev() {
-            let _ = fs::rename(of(number, ".gz"), of(number + 1, ".gz"));
+    /// `.1` is the newest and plain, higher numbers are older; with `compress` those are gzip (logrotate with
+    /// `compress` and `delaycompress`), else plain too (Docker's json-file driver).
+    fn rename_numbered(&mut self, compress: bool) {
+        let log = |number: usize| {
+            let gz = if compress && number > 1 { ".gz" } else { "" };
+            with_suffix(&self.path, &format!(".{number}{gz}"))
+        };
+        let oldest = self.max_files - 1;
+        if log(oldest).exists() {
+            fs::remove_file(log(oldest)).expect("removes an excess file");
         }
-        if of(1, "").exists() {
-            fs::rename(of(1, ""), of(2, "")).expect("renames a rotated log");
-            compress(&of(2, ""));
+        for number in (1..oldest).rev().filter(|number| log(*number).exists()) {
+            let plain = with_suffix(&self.path, &format!(".{}", number + 1));
+            if compress && number == 1 {
+                fs::rename(log(1), &plain).expect("renames a rotated log");
+                self::compress(&plain);
+            } else {
+                fs::rename(log(number), log(number + 1)).expect("renames a rotated log");
+            }
         }
-        fs::rename(&self.path, of(1, "")).expect("renames the log");
+        fs::rename(&self.path, log(1)).expect("renames the log");
     }
 
     /// logrotate's `copytruncate`: the content is copied away and the file emptied; the program goes on writing
@@ -86,6 +95,13 @@ impl Writer {
         let fresh = with_suffix(&self.path, ".fresh");
         self.file = open(&fresh);
         fs::rename(&fresh, &self.path).expect("renames the fresh log");
+    }
+
+    /// The file's content is gone and something else takes its place under the same inode number: what is left to
+    /// see when a file is deleted and a new one happens to get its inode.
+    pub fn replace_keeping_inode(&mut self) {
+        self.file.set_len(0).expect("truncates the log");
+        self.reopen();
     }
 
     /// The container restarts: `0.log` is left as it is, lines go into `1.log` from now on.
