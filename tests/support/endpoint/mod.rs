@@ -169,6 +169,11 @@ impl Endpoint {
         format!("{scheme}://{}", self.address)
     }
 
+    /// The address that it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The PEM file of the authority to trust; only with TLS.
     pub fn ca_bundle(&self) -> &Path {
         self.certificates
