@@ -1,14 +1,16 @@
 //! The services' protocol: signatures, TLS, answers, and what is not the protocol.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use aws_sdk_firehose::primitives::Blob;
 use aws_sdk_firehose::types::DeliveryStreamStatus;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::support::clients::{self, ACCESS_KEY, SECRET_KEY};
-use super::support::endpoint::{Endpoint, Marker, Stream};
+use super::support::endpoint::{Endpoint, Fault, Marker, Rule, Stream};
 use super::{Firehose, code, firehose, kinesis, line, put_batch, put_records};
 
 #[tokio::test]
@@ -163,8 +165,33 @@ async fn streams_are_described_as_active() {
     assert_eq!(summary.open_shard_count(), 3);
 }
 
-/// Sends a request as it is, and returns the status and body of the answer.
-async fn raw(address: SocketAddr, request: &str) -> (u16, String) {
+/// The headers of a request that is as it must be, its signature's value aside.
+const HEADERS: [(&str, &str); 4] = [
+    ("x-amz-target", "Firehose_20150804.PutRecordBatch"),
+    ("content-type", "application/x-amz-json-1.1"),
+    ("x-amz-date", "20260921T141320Z"),
+    (
+        "authorization",
+        "AWS4-HMAC-SHA256 Credential=AKID/20260921/us-east-1/firehose/aws4_request, \
+         SignedHeaders=host;x-amz-date, \
+         Signature=0000000000000000000000000000000000000000000000000000000000000000",
+    ),
+];
+
+/// The body of such a request.
+const BODY: &str = r#"{"DeliveryStreamName":"archive","Records":[{"Data":"eA=="}]}"#;
+
+/// Posts a body with these headers by hand, and returns the status and body of the answer.
+async fn post(address: SocketAddr, headers: &[(&str, &str)], body: &str) -> (u16, String) {
+    let mut request = format!(
+        "POST / HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {}\r\n",
+        body.len()
+    );
+    for (name, value) in headers {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    request.push_str(&format!("\r\n{body}"));
+
     let mut socket = TcpStream::connect(address).await.expect("connects");
     socket.write_all(request.as_bytes()).await.expect("sends");
     let mut answer = String::new();
@@ -180,50 +207,41 @@ async fn what_is_not_the_protocol_is_refused_by_its_name() {
         .stream(Stream::firehose("archive"))
         .start()
         .await;
-    const SIGNATURE: &str = "AWS4-HMAC-SHA256 Credential=AKID/20260921/us-east-1/firehose/aws4_request, \
-                             SignedHeaders=host;x-amz-date, \
-                             Signature=0000000000000000000000000000000000000000000000000000000000000000";
-    let right = [
-        ("x-amz-target", "Firehose_20150804.PutRecordBatch"),
-        ("content-type", "application/x-amz-json-1.1"),
-        ("x-amz-date", "20260921T141320Z"),
-        ("authorization", SIGNATURE),
-    ];
-    let body = r#"{"DeliveryStreamName":"archive","Records":[{"Data":"eA=="}]}"#;
+    let not_base64 = BODY.replace("eA==", "not base64");
 
     for (error, header, value, body) in [
-        ("", "", "", body),
+        ("", "", "", BODY),
         (
             "UnknownOperationException",
             "x-amz-target",
             "Firehose_20150804.Put",
-            body,
+            BODY,
         ),
         (
             "UnknownOperationException",
             "content-type",
             "application/cbor",
-            body,
+            BODY,
         ),
-        ("MissingAuthenticationTokenException", "authorization", "", body),
+        ("MissingAuthenticationTokenException", "authorization", "", BODY),
         (
             "IncompleteSignatureException",
             "authorization",
             "AWS4-HMAC-SHA256 Credential=x",
-            body,
+            BODY,
         ),
-        ("IncompleteSignatureException", "x-amz-date", "2026-09-21", body),
+        ("IncompleteSignatureException", "x-amz-date", "2026-09-21", BODY),
         (
             "InvalidSignatureException",
             "x-amz-date",
             "20260922T141320Z",
-            body,
+            BODY,
         ),
         (
             "InvalidSignatureException",
             "x-amz-security-token",
             "not signed",
-            body,
+            BODY,
         ),
         ("SerializationException", "", "", "{"),
         (
@@ -232,25 +250,30 @@ async fn what_is_not_the_protocol_is_refused_by_its_name() {
             "",
             r#"{"DeliveryStreamName":"archive"}"#,
         ),
-        (
-            "SerializationException",
-            "",
-            "",
-            &body.replace("eA==", "not base64"),
-        ),
+        ("SerializationException", "", "", &not_base64),
     ] {
-        let mut request = String::from("POST / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n");
-        let changed = right.iter().filter(|(name, _)| *name != header);
-        for (name, value) in changed
-            .chain([&(header, value)])
+        let unchanged = HEADERS.into_iter().filter(|(name, _)| *name != header);
+        let headers: Vec<_> = unchanged
+            .chain([(header, value)])
             .filter(|(_, value)| !value.is_empty())
-        {
-            request.push_str(&format!("{name}: {value}\r\n"));
-        }
-        request.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
-        let (status, answer) = raw(endpoint.address(), &request).await;
+            .collect();
+        let (status, answer) = post(endpoint.address(), &headers, body).await;
         assert_eq!(status, if error.is_empty() { 200 } else { 400 }, "{answer}");
         assert!(answer.contains(error), "{error}: {answer}");
     }
     assert_eq!(endpoint.account().stream("archive").taken, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delayed_call_takes_its_time_on_the_clock_of_the_test() {
+    let endpoint = Endpoint::plain()
+        .stream(Stream::firehose("archive"))
+        .start()
+        .await;
+    let hour = Duration::from_secs(3600);
+    endpoint.inject(Rule::new(Fault::Delay(hour)));
+    let start = Instant::now();
+    let (status, _) = post(endpoint.address(), &HEADERS, BODY).await;
+    assert_eq!(status, 200);
+    assert!(start.elapsed() >= hour);
 }

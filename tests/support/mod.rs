@@ -1,7 +1,7 @@
 //! What scenario tests are told with.
 //!
 //! - [`endpoint`]: the two services, inside of the test's process, with faults and an exact account.
-//! - [`clients`]: the SDK’s own clients for an endpoint.
+//! - [`clients`]: the SDK's own clients for an endpoint or for moto.
 //! - [`logs`]: writers that write logs as container runtimes and kubelet do.
 //! - [`process`]: the real binary as a child process.
 //! - [`moto`]: the independent judge, read back with boto3.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use bytes::Bytes;
+use memchr::memchr;
 
 use super::kinesis::shard_id;
 use super::marker::Marker;
@@ -331,10 +332,18 @@ impl fmt::Display for Tally {
     }
 }
 
-/// The lines of a record's data.
+/// The lines of a record's data: split at newlines, an empty end is no line.
 fn lines_of(data: &[u8]) -> impl Iterator<Item = &[u8]> {
-    data.split_inclusive(|byte| *byte == b'\n')
-        .map(|line| line.strip_suffix(b"\n").unwrap_or(line))
+    let mut rest = data;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let end = memchr(b'\n', rest).unwrap_or(rest.len());
+        let line = &rest[..end];
+        rest = rest.get(end + 1..).unwrap_or_default();
+        Some(line)
+    })
 }
 
 impl fmt::Display for Account {
