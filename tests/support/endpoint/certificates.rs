@@ -1,0 +1,85 @@
+//! A certificate authority for one endpoint, and the endpoint's own certificate.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, SanType,
+};
+use rustls::ServerConfig;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tempfile::TempDir;
+use tokio_rustls::TlsAcceptor;
+
+/// What a TLS endpoint shows, and the file with which a client comes to trust it.
+pub(super) struct Certificates {
+    acceptor: TlsAcceptor,
+    ca_bundle: PathBuf,
+    _dir: TempDir,
+}
+
+impl Certificates {
+    /// A fresh authority and a certificate for `localhost` and `127.0.0.1`.
+    pub(super) fn make() -> Self {
+        let issuer = CertifiedIssuer::self_signed(authority(), KeyPair::generate().expect("a key"))
+            .expect("a self-signed certificate");
+        let key = KeyPair::generate().expect("a key");
+        let leaf = server().signed_by(&key, &issuer).expect("a signed certificate");
+
+        let dir = tempfile::tempdir().expect("a folder for the authority");
+        let ca_bundle = dir.path().join("ca.pem");
+        std::fs::write(&ca_bundle, issuer.pem()).expect("the authority's certificate on disk");
+
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("the provider knows TLS 1.2 and 1.3")
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![leaf.der().clone()],
+                PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
+            )
+            .expect("the key fits its certificate");
+        Self {
+            acceptor: TlsAcceptor::from(Arc::new(config)),
+            ca_bundle,
+            _dir: dir,
+        }
+    }
+
+    /// The server's side of a handshake.
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        self.acceptor.clone()
+    }
+
+    /// The authority's certificate, PEM.
+    pub(super) fn ca_bundle(&self) -> &Path {
+        &self.ca_bundle
+    }
+}
+
+fn authority() -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "test endpoint authority");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+fn server() -> CertificateParams {
+    let mut params = CertificateParams::new(["localhost".to_owned()]).expect("an ASCII name");
+    params
+        .subject_alt_names
+        .push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "test endpoint");
+    params.use_authority_key_identifier_extension = true;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params
+}

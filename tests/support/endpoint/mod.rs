@@ -1,0 +1,245 @@
+//! A test endpoint: Amazon Data Firehose and Amazon Kinesis Data Streams inside of the test's process.
+//!
+//! It speaks the services' protocol (AWS JSON 1.1 over HTTP/1.1, with TLS or without), holds every request
+//! against their published limits, answers as they do, injects faults on request and keeps an exact account of
+//! what it took. It needs nothing but its own folder, so benchmarks and examples can use it as well.
+//!
+//! ```text
+//! connection ─► protocol ─► signature ─► limits ─► faults ─► throttle ─► account ─► answer
+//! ```
+//!
+//! - [`Endpoint`] starts and stops it; [`Stream`]s are made before.
+//! - [`Rule`]s say which calls a [`Fault`] strikes. A [`Gate`] holds calls until the test lets them go.
+//! - [`Account`] tells what was taken. Lines are known by their [`Marker`]s.
+//!
+//! Nothing is timed: [`Endpoint::wait_until`] wakes on every change of the account. Chances come from a seed, in
+//! the order in which calls arrive.
+//!
+//! Where the services do not publish the text of an error, or which error it is (a data stream's record above
+//! its MaxRecordSize), the code is what the documentation of the operation names and the text is our own.
+
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    reason = "every user uses a part of it"
+)]
+
+mod account;
+mod certificates;
+mod faults;
+pub mod firehose;
+pub mod kinesis;
+mod marker;
+mod patience;
+mod protocol;
+mod server;
+mod signature;
+mod stream;
+mod throttle;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use self::certificates::Certificates;
+use self::server::{Clock, Shared};
+use self::signature::Secrets;
+use self::stream::State;
+
+pub use self::account::{Accepted, Account, Keep, StreamAccount, Tally};
+pub use self::faults::{Fault, Gate, Rule, RuleId};
+pub use self::marker::Marker;
+pub use self::patience::patiently;
+pub use self::protocol::{ErrorAnswer, Service};
+pub use self::stream::Stream;
+pub use self::throttle::Rate;
+
+/// A running endpoint; it ends when dropped.
+pub struct Endpoint {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    certificates: Option<Certificates>,
+    serving: JoinHandle<()>,
+}
+
+/// An endpoint to be started.
+pub struct Settings {
+    tls: bool,
+    streams: Vec<Stream>,
+    keep: Keep,
+    seed: u64,
+    secrets: Secrets,
+    manual_clock: bool,
+}
+
+impl Settings {
+    /// Makes a stream.
+    pub fn stream(mut self, stream: Stream) -> Self {
+        self.streams.push(stream);
+        self
+    }
+
+    /// What is kept of the records taken; everything unless said.
+    pub fn keep(mut self, keep: Keep) -> Self {
+        self.keep = keep;
+        self
+    }
+
+    /// The seed of all chances.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Knows this access key: from then on signatures are computed and held against the request's, and other
+    /// access keys are refused.
+    pub fn access_key(mut self, id: impl Into<String>, secret: impl Into<String>) -> Self {
+        self.secrets.insert(id.into(), secret.into());
+        self
+    }
+
+    /// Throttles by a clock that stands still until [`Endpoint::advance`] moves it, in place of tokio's.
+    pub fn manual_clock(mut self) -> Self {
+        self.manual_clock = true;
+        self
+    }
+
+    /// Listens on a free port of 127.0.0.1 and serves, on the runtime that it is called in.
+    pub async fn start(self) -> Endpoint {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .expect("a free port");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let certificates = self.tls.then(Certificates::make);
+        let clock = if self.manual_clock {
+            Clock::Manual(Mutex::new(Duration::ZERO))
+        } else {
+            Clock::Tokio(Instant::now())
+        };
+        let state = State::new(self.streams, self.keep, self.seed, Duration::ZERO);
+        let shared = Arc::new(Shared::new(state, self.secrets, clock));
+        let serving = tokio::spawn(server::serve(
+            listener,
+            certificates.as_ref().map(Certificates::acceptor),
+            shared.clone(),
+        ));
+        Endpoint {
+            shared,
+            address,
+            certificates,
+            serving,
+        }
+    }
+}
+
+impl Endpoint {
+    /// An endpoint over TLS; clients trust it by [`Endpoint::ca_bundle`].
+    pub fn tls() -> Settings {
+        Settings {
+            tls: true,
+            ..Self::plain()
+        }
+    }
+
+    /// An endpoint over plain HTTP.
+    pub fn plain() -> Settings {
+        Settings {
+            tls: false,
+            streams: Vec::new(),
+            keep: Keep::default(),
+            seed: 0,
+            secrets: Secrets::new(),
+            manual_clock: false,
+        }
+    }
+
+    /// Where it is, as an `endpoint` setting takes it; both services are at the same place.
+    pub fn url(&self) -> String {
+        let scheme = if self.certificates.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// The address that it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The PEM file of the authority to trust; only with TLS.
+    pub fn ca_bundle(&self) -> &Path {
+        self.certificates
+            .as_ref()
+            .expect("an endpoint over plain HTTP has no authority")
+            .ca_bundle()
+    }
+
+    /// From now on, this goes wrong.
+    pub fn inject(&self, rule: Rule) -> RuleId {
+        self.shared.change(|state| state.add_rule(rule))
+    }
+
+    /// From now on, this goes wrong no more. Calls that it struck already stay struck.
+    pub fn withdraw(&self, rule: RuleId) {
+        self.shared.change(|state| state.rules().withdraw(rule));
+    }
+
+    /// From now on, nothing goes wrong.
+    pub fn heal(&self) {
+        self.shared.change(|state| state.rules().clear());
+        self.shared.outage.send_replace(false);
+    }
+
+    /// Closes all connections, and every new one at once, until it is called with `false`.
+    pub fn outage(&self, outage: bool) {
+        self.shared.outage.send_replace(outage);
+    }
+
+    /// Moves the clock by which streams are throttled.
+    pub fn advance(&self, time: Duration) {
+        match &self.shared.clock {
+            Clock::Manual(now) => *now.lock().expect("no panic while it is held") += time,
+            Clock::Tokio(_) => panic!("tokio's clock is moved by tokio::time::advance"),
+        }
+    }
+
+    /// The account as it is now.
+    pub fn account(&self) -> Account {
+        self.shared.state().account.clone()
+    }
+
+    /// Looks at the account as it is now, without copying it. Calls wait meanwhile.
+    pub fn look<T>(&self, look: impl FnOnce(&Account) -> T) -> T {
+        look(&self.shared.state().account)
+    }
+
+    /// Waits until something is true of the account; looks again at each of its changes. Fails with the numbers
+    /// of the account if it never comes true.
+    pub async fn wait_until(&self, mut come: impl FnMut(&Account) -> bool) {
+        let mut changes = self.shared.changes.subscribe();
+        let event = async {
+            loop {
+                changes.borrow_and_update();
+                if self.look(&mut come) {
+                    return;
+                }
+                changes.changed().await.expect("the sender lives in `self`");
+            }
+        };
+        patiently(|| self.look(|account| account.to_string()), event).await;
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}

@@ -1,0 +1,19 @@
+//! What scenario tests are told with.
+//!
+//! - [`endpoint`]: the two services, inside of the test's process, with faults and an exact account.
+//! - [`clients`]: the SDK's own clients for an endpoint or for moto.
+//! - [`logs`]: writers that write logs as container runtimes and kubelet do.
+//! - [`process`]: the real binary as a child process.
+//! - [`moto`]: the independent judge, read back with boto3.
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    reason = "every test binary uses a part of it"
+)]
+
+pub mod clients;
+pub mod endpoint;
+pub mod logs;
+pub mod moto;
+pub mod process;
