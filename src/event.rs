@@ -25,23 +25,12 @@ pub const LOG: &str = "log";
 
 /// The fields that every record carries about itself. What a message's text says under one of these names is
 /// never taken for them: the encoder keeps it under another name.
-pub const OWN_FIELDS: [&str; 7] = [
-    "time",
-    "stream",
-    "file",
-    "host",
-    "kubernetes",
-    "record_id",
-    "truncated",
-];
+pub const OWN_FIELDS: [&str; 7] = ["time", "stream", "file", "host", "kubernetes", "record_id", "truncated"];
 
 /// Whether this is the name of one of [`OWN_FIELDS`].
 pub fn is_own_field(name: &str) -> bool {
     // The same names again, as the compiler tells them apart quicker than a search does.
-    matches!(
-        name,
-        "time" | "stream" | "file" | "host" | "kubernetes" | "record_id" | "truncated"
-    )
+    matches!(name, "time" | "stream" | "file" | "host" | "kubernetes" | "record_id" | "truncated")
 }
 
 /// Fields in order, each name once: those of a message, or those of an object inside it that a step reached
@@ -86,10 +75,7 @@ impl<'a> Fields<'a> {
     /// [`of`](Self::of) in the room of fields that are no longer needed.
     pub fn refill<'b>(self, message: &Message<'b>) -> Fields<'b> {
         let mut fields = self.recycle();
-        fields.0.push(Field {
-            name: Cow::Borrowed(LOG),
-            value: Value::Text(message.body),
-        });
+        fields.0.push(Field { name: Cow::Borrowed(LOG), value: Value::Text(message.body) });
         fields
     }
 
@@ -118,18 +104,12 @@ impl<'a> Fields<'a> {
 
     /// The value of this field. The name is taken literally.
     pub fn get(&self, name: &str) -> Option<&Value<'a>> {
-        self.0
-            .iter()
-            .find(|field| field.name == name)
-            .map(|field| &field.value)
+        self.0.iter().find(|field| field.name == name).map(|field| &field.value)
     }
 
     /// The value of this field, to be changed. The name is taken literally.
     pub fn get_mut(&mut self, name: &str) -> Option<&mut Value<'a>> {
-        self.0
-            .iter_mut()
-            .find(|field| field.name == name)
-            .map(|field| &mut field.value)
+        self.0.iter_mut().find(|field| field.name == name).map(|field| &mut field.value)
     }
 
     /// Sets this field: in its place where it exists, else at the end. The name is taken literally.
@@ -203,10 +183,7 @@ mod tests {
     use super::*;
 
     fn raw(name: &str, value: &str) -> Field<'static> {
-        Field {
-            name: name.to_owned().into(),
-            value: Value::Raw(value.to_owned().into()),
-        }
+        Field { name: name.to_owned().into(), value: Value::Raw(value.to_owned().into()) }
     }
 
     fn names<'f>(fields: &'f Fields<'_>) -> Vec<&'f str> {
@@ -239,13 +216,7 @@ mod tests {
 
     #[test]
     fn fields_that_could_not_be_read_leave_all_as_it_was() {
-        let message = Message {
-            start: 0,
-            stream: Stream::Plain,
-            time: None,
-            body: b"text",
-            cut: false,
-        };
+        let message = Message { start: 0, stream: Stream::Plain, time: None, body: b"text", cut: false };
         let mut fields = Fields::of(&message);
         assert!(!fields.append_with(Some(LOG), |into| {
             into.push(raw("half", "1"));

@@ -118,6 +118,15 @@ impl Position {
     }
 }
 
+/// How far a destination's buffer was written: everything before it was handed to the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Mark {
+    /// The number of the chunk.
+    pub chunk: u64,
+    /// The length of its part that counts.
+    pub offset: u64,
+}
+
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

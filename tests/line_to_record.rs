@@ -18,11 +18,7 @@ const TIME: &str = "2026-01-02T03:04:05.123456789Z";
 /// The records of a file with one line, as JSON reads them back.
 fn records(steps: Vec<Step>, line: &[u8]) -> Vec<Value> {
     let kubernetes = Pod::from_path(Path::new(PATH)).map(|pod| pod.fields());
-    let file = FileContext {
-        path: Path::new(PATH),
-        host: "node-1",
-        kubernetes: kubernetes.as_ref(),
-    };
+    let file = FileContext { path: Path::new(PATH), host: "node-1", kubernetes: kubernetes.as_ref() };
     let chain = Chain::new(steps);
     let mut encoder = Encoder::new(1, Incarnation(2), file);
     let mut decoder = Decoder::new(Format::Cri, Limits::default());
@@ -53,13 +49,7 @@ fn parse_json() -> Vec<Step> {
 fn a_parsed_line_becomes_fields_beside_what_is_known_of_its_file() {
     let steps = vec![
         parse_json().remove(0),
-        Step::Rename(
-            [
-                ("time".into(), "app_time".into()),
-                ("user.id".into(), "user_id".into()),
-            ]
-            .into(),
-        ),
+        Step::Rename([("time".into(), "app_time".into()), ("user.id".into(), "user_id".into())].into()),
         Step::Remove(vec!["user.secret".into()]),
         Step::Add(vec![("cluster".into(), json!("test"))]),
     ];

@@ -151,6 +151,7 @@ impl AckLog {
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "one range of records is the usual acknowledgement")]
 mod tests {
     use super::*;
     use crate::disk::HostDisk;

@@ -27,7 +27,7 @@ mod tests;
 mod window;
 
 pub use append::{Append, Appender, Body, Step};
-pub use queue::{Budget, Lost, Mark, Queue, QueueStats, SyncPoint, Wake};
+pub use queue::{Budget, Lost, Queue, QueueStats, SyncPoint, Wake};
 pub use read::{Chain, Reader};
 pub use recover::{Open, Opened, Recovered, open, reader};
 pub use settings::{BufferSettings, QueueSettings, WhenFull};

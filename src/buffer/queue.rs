@@ -15,7 +15,7 @@ use super::acks::{AckLog, Ranges};
 use super::settings::{QueueSettings, WhenFull};
 use super::{frame, recover};
 use crate::disk::{Disk, DiskFile};
-use crate::source::{DestinationName, Incarnation, Position};
+use crate::source::{DestinationName, Incarnation, Mark, Position};
 
 /// What all queues may take on disk together, and have taken.
 #[derive(Debug)]
@@ -42,17 +42,6 @@ impl Budget {
 
 /// Called when the agent should look again: there is room, a chunk waits to be let go, or records were lost.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
-
-/// How far a queue was written: everything before it was handed to the kernel.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
-)]
-pub struct Mark {
-    /// The number of the chunk.
-    pub chunk: u64,
-    /// The length of its part that counts.
-    pub offset: u64,
-}
 
 /// Lines whose records were in the buffer and can no longer be read: a chunk was damaged. They are to be
 /// read again from their file.

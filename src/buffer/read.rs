@@ -72,7 +72,7 @@ impl Reader {
         }
     }
 
-    /// Waits until [`next`](Self::next) may give more than it did.
+    /// Waits until [`next_run`](Self::next_run) may give more than it did.
     pub async fn readable(&self) {
         self.queue.shared.readable.notified().await;
     }
@@ -82,7 +82,7 @@ impl Reader {
     /// # Errors
     ///
     /// The disk could not be read; the same records are tried again with the next call.
-    pub fn next(&mut self) -> io::Result<Option<Run>> {
+    pub fn next_run(&mut self) -> io::Result<Option<Run>> {
         loop {
             if let Some(run) = self.pending.pop_front() {
                 return Ok(Some(run));

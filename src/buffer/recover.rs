@@ -17,11 +17,11 @@ use tracing::{error, info, warn};
 use super::acks::AckLog;
 use super::append::Appender;
 use super::frame::{self, CHUNK_HEADER, ChunkHeader, FOOTER, Footer, FormatError};
-use super::queue::{Budget, Chunk, Mark, Queue, Shared, Wake, quarantine};
+use super::queue::{Budget, Chunk, Queue, Shared, Wake, quarantine};
 use super::read::{Chain, Reader, Walked, walk};
 use super::settings::QueueSettings;
 use crate::disk::Disk;
-use crate::source::{DestinationName, Incarnation, Position};
+use crate::source::{DestinationName, Incarnation, Mark, Position};
 
 /// How to open a queue.
 pub struct Open<'a> {

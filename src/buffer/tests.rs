@@ -1,4 +1,5 @@
 //! What must hold of a queue as a whole: appended, read, acknowledged, reopened, cut, flipped.
+#![expect(clippy::single_range_in_vec_init, reason = "one range of records is the usual acknowledgement")]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -11,7 +12,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::disk::HostDisk;
 use crate::record::{Records, Run};
-use crate::source::{Incarnation, Position};
+use crate::source::{Incarnation, Mark, Position};
 use crate::units::ByteSize;
 
 const NOW: SystemTime = SystemTime::UNIX_EPOCH;
@@ -81,7 +82,7 @@ impl Live {
     }
 
     fn runs(&mut self) -> Vec<Run> {
-        std::iter::from_fn(|| self.reader.next().unwrap()).collect()
+        std::iter::from_fn(|| self.reader.next_run().unwrap()).collect()
     }
 
     fn read(&mut self) -> Vec<String> {
@@ -231,7 +232,7 @@ fn a_foreign_file_and_a_chunk_of_another_destination_are_moved_away() {
 async fn waiting_for_records_ends_with_an_append() {
     let bench = Bench::new(4000);
     let mut live = bench.open(None, Chain::default());
-    assert!(live.reader.next().unwrap().is_none());
+    assert!(live.reader.next_run().unwrap().is_none());
     live.append(1, 0, 1);
     live.reader.readable().await;
     assert_eq!(live.read(), lines(1, 0..1));

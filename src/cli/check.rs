@@ -40,20 +40,12 @@ pub fn run(
     err: &mut impl Write,
 ) -> io::Result<Outcome> {
     match load(config) {
-        Ok(Loaded {
-            config: made,
-            warnings,
-        }) => {
+        Ok(Loaded { config: made, warnings }) => {
             for warning in &warnings {
                 writeln!(err, "warning: {warning}")?;
             }
             let files = list(&made);
-            writeln!(
-                out,
-                "{} is good: {}",
-                config.display(),
-                summary(&made, files.len())
-            )?;
+            writeln!(out, "{} is good: {}", config.display(), summary(&made, files.len()))?;
             out.write_all(report(&made, files).as_bytes())?;
             Ok(Outcome::Good)
         }
@@ -61,12 +53,7 @@ pub fn run(
             for error in &errors {
                 writeln!(err, "{error}")?;
             }
-            writeln!(
-                err,
-                "{}: {} found",
-                config.display(),
-                counted(errors.len(), "mistake")
-            )?;
+            writeln!(err, "{}: {} found", config.display(), counted(errors.len(), "mistake"))?;
             Ok(Outcome::Refused)
         }
     }
@@ -105,12 +92,7 @@ fn table(config: &Config, by_route: &[Vec<PathBuf>]) -> String {
         let targets: Vec<String> = route
             .to
             .iter()
-            .filter_map(|name| {
-                config
-                    .destinations
-                    .iter()
-                    .find(|destination| destination.name == *name)
-            })
+            .filter_map(|name| config.destinations.iter().find(|destination| destination.name == *name))
             .map(destination)
             .collect();
         [
@@ -121,12 +103,7 @@ fn table(config: &Config, by_route: &[Vec<PathBuf>]) -> String {
         ]
     });
     let rows: Vec<[String; 4]> = std::iter::once(head).chain(rows).collect();
-    let width = |column: usize| {
-        rows.iter()
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or(0)
-    };
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let (name, format, count) = (width(0), width(1), width(2));
     let mut text = String::new();
     for [route, form, files, targets] in &rows {
@@ -155,11 +132,7 @@ fn format_name(format: Format) -> &'static str {
 fn files_of(route: &RouteConfig, paths: &[PathBuf]) -> String {
     if paths.is_empty() {
         let patterns: Vec<&str> = route.files.iter().map(|pattern| pattern.as_str()).collect();
-        return format!(
-            "{}: no file falls to it now ({})\n",
-            route.name,
-            patterns.join(", ")
-        );
+        return format!("{}: no file falls to it now ({})\n", route.name, patterns.join(", "));
     }
     let mut text = format!("{}: {}\n", route.name, counted(paths.len(), "file"));
     for path in &paths[..paths.len().min(FILES_NAMED)] {
@@ -174,11 +147,7 @@ fn files_of(route: &RouteConfig, paths: &[PathBuf]) -> String {
 /// A name with control characters could rewrite the terminal.
 fn printable(path: &Path) -> String {
     let shown = path.display().to_string();
-    if shown.contains(char::is_control) {
-        format!("{shown:?}")
-    } else {
-        shown
-    }
+    if shown.contains(char::is_control) { format!("{shown:?}") } else { shown }
 }
 
 fn counted(count: usize, what: &str) -> String {
@@ -242,9 +211,7 @@ routes:
 ",
         );
         assert_eq!(outcome, Outcome::Good);
-        let named: String = (0..20)
-            .map(|number| format!("  ROOT/a{number:02}.log\n"))
-            .collect();
+        let named: String = (0..20).map(|number| format!("  ROOT/a{number:02}.log\n")).collect();
         let expected = format!(
             "ROOT/k.yaml is good: 3 routes, 3 destinations, 27 files now
 
@@ -264,10 +231,7 @@ none: no file falls to it now (ROOT/none/*.log)
 "
         );
         assert_eq!(out, expected);
-        assert!(
-            err.starts_with("warning: ROOT/k.yaml:4:3: destinations.spare: no route"),
-            "{err}"
-        );
+        assert!(err.starts_with("warning: ROOT/k.yaml:4:3: destinations.spare: no route"), "{err}");
     }
 
     #[test]

@@ -164,10 +164,7 @@ pub(super) struct Findings {
 
 impl Findings {
     pub(super) fn new(file: &str) -> Self {
-        Self {
-            file: file.to_owned(),
-            found: Vec::new(),
-        }
+        Self { file: file.to_owned(), found: Vec::new() }
     }
 
     pub(super) fn add(&mut self, place: Place, path: &Path, message: impl Into<String>) {
@@ -181,12 +178,7 @@ impl Findings {
 
     /// About the file as a whole, where no place can be named.
     pub(super) fn add_without_place(&mut self, message: String) {
-        self.found.push(Diagnostic {
-            file: self.file.clone(),
-            place: None,
-            path: String::new(),
-            message,
-        });
+        self.found.push(Diagnostic { file: self.file.clone(), place: None, path: String::new(), message });
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -216,11 +208,7 @@ pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
 fn distance(a: &str, b: &str) -> usize {
     let slips = strsim::damerau_levenshtein(a, b);
     let shorter = a.chars().count().min(b.chars().count());
-    if shorter >= 3 && (a.starts_with(b) || b.starts_with(a)) {
-        slips.min(2)
-    } else {
-        slips
-    }
+    if shorter >= 3 && (a.starts_with(b) || b.starts_with(a)) { slips.min(2) } else { slips }
 }
 
 /// ` did you mean X?` in front of `rest`, where something is near.
@@ -229,9 +217,7 @@ pub(super) fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = 
     if word.len() > 100 {
         return String::new();
     }
-    nearest(word, candidates)
-        .map(|near| format!("; did you mean `{near}`?"))
-        .unwrap_or_default()
+    nearest(word, candidates).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -97,10 +97,9 @@ impl Node {
             }
         }
         match &node.kind {
-            Kind::Map(entries) => entries
-                .iter()
-                .find(|entry| entry.key == *key)
-                .map_or(node.place, |entry| entry.key_place),
+            Kind::Map(entries) => {
+                entries.iter().find(|entry| entry.key == *key).map_or(node.place, |entry| entry.key_place)
+            }
             _ => node.place,
         }
     }
@@ -118,9 +117,7 @@ impl Node {
 /// what the environment put in can hold anything, and must not become a list, a comment or a document of its
 /// own.
 fn plain_value(text: &str) -> Value {
-    let wordlike = text
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || b"+-._~".contains(&byte));
+    let wordlike = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-._~".contains(&byte));
     if !wordlike {
         return Value::String(text.to_owned());
     }
@@ -136,21 +133,12 @@ fn plain_value(text: &str) -> Value {
 /// are reported and leave [`Kind::Bad`] behind.
 pub(super) fn read(text: &str, findings: &mut Findings) -> Option<Node> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut builder = Builder {
-        findings,
-        open: Vec::new(),
-        anchors: HashMap::new(),
-        nodes: 0,
-        root: None,
-    };
+    let mut builder = Builder { findings, open: Vec::new(), anchors: HashMap::new(), nodes: 0, root: None };
     for event in Parser::new_from_str(text) {
         let (event, span) = match event {
             Ok(event) => event,
             Err(error) => {
-                let place = Place {
-                    line: error.marker().line().max(1),
-                    column: error.marker().col() + 1,
-                };
+                let place = Place { line: error.marker().line().max(1), column: error.marker().col() + 1 };
                 let unclosed = builder.unclosed(text);
                 let message = format!("this is not YAML: {}{unclosed}", error.info());
                 builder.findings.add(place, &Path::default(), message);
@@ -162,10 +150,7 @@ pub(super) fn read(text: &str, findings: &mut Findings) -> Option<Node> {
             return None;
         }
     }
-    Some(builder.root.unwrap_or(Node {
-        place: Place::START,
-        kind: Kind::Map(Vec::new()),
-    }))
+    Some(builder.root.unwrap_or(Node { place: Place::START, kind: Kind::Map(Vec::new()) }))
 }
 
 /// A list or map that has begun and not ended.
@@ -186,10 +171,7 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), (Place, String)> {
-        let place = Place {
-            line: span.start.line().max(1),
-            column: span.start.col() + 1,
-        };
+        let place = Place { line: span.start.line().max(1), column: span.start.col() + 1 };
         match event {
             Event::Nothing
             | Event::StreamStart
@@ -200,14 +182,7 @@ impl Builder<'_> {
                 let plain = style == ScalarStyle::Plain && !is_text_tag(tag.as_deref());
                 let text = text.into_owned();
                 self.report_tag(place, tag.as_deref());
-                self.value(
-                    Node {
-                        place,
-                        kind: Kind::Scalar { text, plain },
-                    },
-                    anchor,
-                    1,
-                )
+                self.value(Node { place, kind: Kind::Scalar { text, plain } }, anchor, 1)
             }
             Event::SequenceStart(anchor, tag) => {
                 self.begin(place, Kind::List(Vec::new()), anchor, tag.as_deref())
@@ -243,11 +218,7 @@ impl Builder<'_> {
         }
         self.report_tag(place, tag);
         self.nodes += 1;
-        self.open.push(Open {
-            node: Node { place, kind },
-            anchor,
-            key: None,
-        });
+        self.open.push(Open { node: Node { place, kind }, anchor, key: None });
         Ok(())
     }
 
@@ -255,10 +226,7 @@ impl Builder<'_> {
     fn value(&mut self, node: Node, anchor: usize, count: usize) -> Result<(), (Place, String)> {
         self.nodes += count;
         if self.nodes > MAX_NODES {
-            return Err((
-                node.place,
-                format!("more than {MAX_NODES} values, aliases included"),
-            ));
+            return Err((node.place, format!("more than {MAX_NODES} values, aliases included")));
         }
         if anchor > 0 {
             self.nodes += node.count();
@@ -317,13 +285,11 @@ impl Builder<'_> {
     /// The path of the innermost list or map that is open.
     fn path(&self) -> Path {
         let inner = self.open.len().saturating_sub(1);
-        self.open[..inner]
-            .iter()
-            .fold(Path::default(), |path, open| match (&open.node.kind, &open.key) {
-                (Kind::List(items), _) => path.index(items.len()),
-                (_, Some((key, _))) => path.key(key),
-                (_, None) => path,
-            })
+        self.open[..inner].iter().fold(Path::default(), |path, open| match (&open.node.kind, &open.key) {
+            (Kind::List(items), _) => path.index(items.len()),
+            (_, Some((key, _))) => path.key(key),
+            (_, None) => path,
+        })
     }
 
     fn report_tag(&mut self, place: Place, tag: Option<&Tag>) {

@@ -83,10 +83,7 @@ pub fn parse(text: &str, file: &str, env: &dyn Fn(&str) -> Option<String>) -> Re
         }
     };
     match config {
-        Some(config) if errors.is_empty() => Ok(Loaded {
-            config,
-            warnings: warnings.finish(),
-        }),
+        Some(config) if errors.is_empty() => Ok(Loaded { config, warnings: warnings.finish() }),
         _ => Err(errors.finish()),
     }
 }

@@ -50,20 +50,14 @@ fn tables() -> Vec<(String, String)> {
         }
         rows.push(row(&root, &name, &property, false, false));
         for with in alternatives(&root, &property) {
-            for with in alternatives(
-                &root,
-                &Value::Object(with).as_object().cloned().unwrap_or_default(),
-            ) {
+            for with in alternatives(&root, &Value::Object(with).as_object().cloned().unwrap_or_default()) {
                 add_rows(&root, &with, &format!("{name}."), &mut rows);
             }
         }
     }
     tables.push(("steps".to_owned(), rows));
     let head = "| key | type | default | limits | meaning |\n|---|---|---|---|---|\n";
-    tables
-        .into_iter()
-        .map(|(name, rows)| (name, format!("{head}{}", rows.concat())))
-        .collect()
+    tables.into_iter().map(|(name, rows)| (name, format!("{head}{}", rows.concat()))).collect()
 }
 
 fn of(root: &Value, schema: &Schema, property: &str, inner: &str) -> Schema {
@@ -117,16 +111,8 @@ fn row(root: &Value, key: &str, property: &Schema, required: bool, section: bool
         None => "not set".to_owned(),
     };
     let default = if section { String::new() } else { default };
-    let kind = if section {
-        "section".to_owned()
-    } else {
-        kind_of(root, property)
-    };
-    format!(
-        "| `{key}` | {kind} | {default} | {} | {} |\n",
-        limits(property),
-        meaning(root, property)
-    )
+    let kind = if section { "section".to_owned() } else { kind_of(root, property) };
+    format!("| `{key}` | {kind} | {default} | {} | {} |\n", limits(property), meaning(root, property))
 }
 
 fn shown(value: &Value) -> String {
@@ -134,10 +120,8 @@ fn shown(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Array(items) => format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(", ")),
         Value::Object(entries) => {
-            let entries: Vec<String> = entries
-                .iter()
-                .map(|(key, value)| format!("{key}: {}", shown(value)))
-                .collect();
+            let entries: Vec<String> =
+                entries.iter().map(|(key, value)| format!("{key}: {}", shown(value))).collect();
             format!("{{{}}}", entries.join(", "))
         }
         other => other.to_string(),
@@ -148,12 +132,7 @@ fn constants(root: &Value, property: &Schema) -> Vec<(String, String)> {
     let text = |schema: &Schema, key: &str| schema.get(key).and_then(Value::as_str).map(str::to_owned);
     alternatives(root, property)
         .iter()
-        .filter_map(|branch| {
-            Some((
-                text(branch, "const")?,
-                text(branch, "description").unwrap_or_default(),
-            ))
-        })
+        .filter_map(|branch| Some((text(branch, "const")?, text(branch, "description").unwrap_or_default())))
         .collect()
 }
 
@@ -189,11 +168,7 @@ fn kind_of(root: &Value, property: &Schema) -> String {
         "array" => {
             let item = resolve(root, &property["items"]);
             let steps = alternatives(root, &item).len() > 1;
-            let of = if steps {
-                "steps".to_owned()
-            } else {
-                kind_of(root, &item)
-            };
+            let of = if steps { "steps".to_owned() } else { kind_of(root, &item) };
             format!("list of {of}")
         }
         "object" if property.contains_key("properties") => "map".to_owned(),
@@ -207,9 +182,7 @@ fn kind_of(root: &Value, property: &Schema) -> String {
 fn limits(property: &Schema) -> String {
     let ours = property.get("x-limits");
     let bound = |ours_name: &str, name: &str| {
-        ours.and_then(|ours| ours.get(ours_name))
-            .or_else(|| property.get(name))
-            .map(shown)
+        ours.and_then(|ours| ours.get(ours_name)).or_else(|| property.get(name)).map(shown)
     };
     match (bound("min", "minimum"), bound("max", "maximum")) {
         (Some(min), Some(max)) => format!("{min} to {max}"),
@@ -233,12 +206,7 @@ fn meaning(root: &Value, property: &Schema) -> String {
     if !constants.is_empty() {
         let _ = write!(text, " {}.", constants.join("; "));
     }
-    for example in property
-        .get("examples")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-    {
+    for example in property.get("examples").and_then(Value::as_array).into_iter().flatten() {
         let _ = write!(text, " Example: `{}`", shown(example));
     }
     text.replace('|', "\\|")

@@ -55,9 +55,7 @@ fn mark_required(object: &mut Map<String, Value>) {
     if marked.is_empty() {
         return;
     }
-    let required = object
-        .entry("required")
-        .or_insert_with(|| Value::Array(Vec::new()));
+    let required = object.entry("required").or_insert_with(|| Value::Array(Vec::new()));
     if let Value::Array(required) = required {
         required.retain(|name| !marked.contains(name));
         required.extend(marked);
@@ -69,10 +67,8 @@ pub(super) fn resolve(root: &Value, schema: &Value) -> Schema {
     let Value::Object(here) = schema else {
         return Map::new();
     };
-    let Some(name) = here
-        .get("$ref")
-        .and_then(Value::as_str)
-        .and_then(|target| target.strip_prefix("#/$defs/"))
+    let Some(name) =
+        here.get("$ref").and_then(Value::as_str).and_then(|target| target.strip_prefix("#/$defs/"))
     else {
         return here.clone();
     };
@@ -120,26 +116,18 @@ pub(super) fn limit<'a>(schema: &'a Schema, which: &str) -> Option<&'a Value> {
 
 /// The texts of a union in which every alternative is one.
 pub(super) fn constants(branches: &[Schema]) -> Option<Vec<&str>> {
-    branches
-        .iter()
-        .map(|branch| branch.get("const")?.as_str())
-        .collect()
+    branches.iter().map(|branch| branch.get("const")?.as_str()).collect()
 }
 
 /// The key by whose text objects are told apart.
 pub(super) fn tag_of<'a>(objects: &[&'a Schema]) -> Option<&'a str> {
     let tag = |object: &'a Schema| {
         let properties = object.get("properties")?.as_object()?;
-        let (name, _) = properties
-            .iter()
-            .find(|(_, property)| property.get("const").is_some())?;
+        let (name, _) = properties.iter().find(|(_, property)| property.get("const").is_some())?;
         Some(name.as_str())
     };
     let first = tag(objects.first()?)?;
-    objects
-        .iter()
-        .all(|object| tag(object) == Some(first))
-        .then_some(first)
+    objects.iter().all(|object| tag(object) == Some(first)).then_some(first)
 }
 
 /// The key of an object that has exactly one, which must be there.

@@ -28,12 +28,7 @@ pub(super) fn parse(line: &[u8]) -> Option<Part<'_>> {
         Some(b':') => memchr(b' ', rest).map_or(&rest[rest.len()..], |blank| &rest[blank + 1..]),
         Some(_) => return None,
     };
-    Some(Part {
-        time: std::str::from_utf8(time).ok()?,
-        stream,
-        text,
-        ends,
-    })
+    Some(Part { time: std::str::from_utf8(time).ok()?, stream, text, ends })
 }
 
 #[cfg(test)]
@@ -55,12 +50,7 @@ mod tests {
                 (" stdout F:x", Stream::Stdout, true, ""),
             ] {
                 let line = format!("{time}{rest}");
-                let part = Part {
-                    time,
-                    stream,
-                    text: text.as_bytes(),
-                    ends,
-                };
+                let part = Part { time, stream, text: text.as_bytes(), ends };
                 assert_eq!(parse(line.as_bytes()), Some(part), "{line}");
             }
         }

@@ -54,10 +54,7 @@ impl Decoder {
     /// A decoder for a file that is read again from [`position.reread_from()`](Position::reread_from). Lines
     /// whose messages are out by this position are ignored.
     pub fn resume(format: Format, limits: Limits, position: &Position) -> Self {
-        Self {
-            resume: Stream::ALL.map(|stream| position.resume(stream)),
-            ..Self::new(format, limits)
-        }
+        Self { resume: Stream::ALL.map(|stream| position.resume(stream)), ..Self::new(format, limits) }
     }
 
     /// Takes the line that starts at `offset`, without its newline, and hands out the message that it is or
@@ -168,13 +165,7 @@ impl Decoder {
         if self.is_out(offset, Stream::Plain) {
             return;
         }
-        let message = Message {
-            start: offset,
-            stream: Stream::Plain,
-            time: None,
-            body: line,
-            cut,
-        };
+        let message = Message { start: offset, stream: Stream::Plain, time: None, body: line, cut };
         self.emit_line(message, &mut emit);
     }
 

@@ -37,12 +37,7 @@ pub(super) fn parse<'a>(line: &'a [u8], scratch: &'a mut Vec<u8>) -> Option<Part
         Some(text) => (text, true),
         None => (&scratch[..], false),
     };
-    Some(Part {
-        time: line.time,
-        stream,
-        text,
-        ends,
-    })
+    Some(Part { time: line.time, stream, text, ends })
 }
 
 /// Undoes JSON's escapes in the inside of a string that a JSON parser has accepted. A lone surrogate, which
@@ -90,9 +85,9 @@ fn escaped_char(text: &mut &[u8]) -> Option<char> {
 
 /// The value of the four hexadecimal digits that `text` begins with.
 fn unit(text: &[u8]) -> Option<u32> {
-    text.first_chunk::<4>()?.iter().try_fold(0, |unit, &digit| {
-        Some(unit << 4 | char::from(digit).to_digit(16)?)
-    })
+    text.first_chunk::<4>()?
+        .iter()
+        .try_fold(0, |unit, &digit| Some(unit << 4 | char::from(digit).to_digit(16)?))
 }
 
 #[cfg(test)]
@@ -142,10 +137,7 @@ mod tests {
             br#" { "time":"2026-01-02T03:04:05Z", "attrs":{"a":["b"]},"stream":"stderr","log":"x\n"} "#;
         let mut scratch = Vec::new();
         let part = parse(line, &mut scratch).unwrap();
-        assert_eq!(
-            (part.stream, part.text, part.ends),
-            (Stream::Stderr, &b"x"[..], true)
-        );
+        assert_eq!((part.stream, part.text, part.ends), (Stream::Stderr, &b"x"[..], true));
     }
 
     #[test]

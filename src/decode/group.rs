@@ -56,10 +56,7 @@ impl Group {
     }
 
     pub(super) fn open(&self) -> OpenGroup {
-        OpenGroup {
-            stream: self.stream,
-            start: self.start,
-        }
+        OpenGroup { stream: self.stream, start: self.start }
     }
 
     /// When it will have been idle for `age`.
@@ -90,9 +87,7 @@ pub(super) fn up_to(text: &[u8], limit: usize) -> &[u8] {
     }
     let is_continuation = |at: usize| text[at] & 0b1100_0000 == 0b1000_0000;
     // A character has at most three continuation bytes; more are not UTF-8 anyway.
-    let end = (limit.saturating_sub(3)..=limit)
-        .rev()
-        .find(|&at| !is_continuation(at));
+    let end = (limit.saturating_sub(3)..=limit).rev().find(|&at| !is_continuation(at));
     &text[..end.unwrap_or(limit)]
 }
 

@@ -23,11 +23,7 @@ pub(super) fn prefix(text: &[u8]) -> Option<usize> {
     }
     let mut at = 19;
     if fixed[at] == b'.' {
-        let digits = text[20..]
-            .iter()
-            .take(10)
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
+        let digits = text[20..].iter().take(10).take_while(|byte| byte.is_ascii_digit()).count();
         if !(1..=9).contains(&digits) {
             return None;
         }

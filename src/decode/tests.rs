@@ -40,9 +40,7 @@ fn lines(file: &str) -> impl Iterator<Item = (u64, &str)> {
 fn read(decoder: &mut Decoder, file: &str, from: u64, out: &mut Vec<Seen>) {
     let now = Instant::now();
     for (offset, line) in lines(file).filter(|(offset, _)| *offset >= from) {
-        decoder.line(offset, line.as_bytes(), false, now, |message| {
-            out.push(seen(message))
-        });
+        decoder.line(offset, line.as_bytes(), false, now, |message| out.push(seen(message)));
     }
 }
 
@@ -75,22 +73,13 @@ fn a_plain_line_is_a_message() {
     let (messages, counts) = decode(Format::Plain, 100, "one\n\ntwo\r\n{\"log\":1}\nno newline");
     assert_eq!(bodies(&messages), ["one", "", "two", "{\"log\":1}", "no newline"]);
     assert_eq!(messages[2].start, 5);
-    assert!(
-        messages
-            .iter()
-            .all(|m| m.stream == Stream::Plain && m.time.is_none())
-    );
+    assert!(messages.iter().all(|m| m.stream == Stream::Plain && m.time.is_none()));
     assert_eq!(counts, Counts::default());
 }
 
 #[test]
 fn a_line_split_by_the_runtime_is_one_message_with_the_first_parts_place_and_time() {
-    let file = cri(&[
-        ("stdout P", "a"),
-        ("stdout P:x", "b"),
-        ("stdout F", "c\r"),
-        ("stdout F", "d"),
-    ]);
+    let file = cri(&[("stdout P", "a"), ("stdout P:x", "b"), ("stdout F", "c\r"), ("stdout F", "d")]);
     let (messages, counts) = decode(Format::Cri, 100, &file);
     assert_eq!(bodies(&messages), ["abc", "d"]);
     assert_eq!((messages[0].start, messages[0].time.as_deref()), (0, Some(T1)));
@@ -129,14 +118,8 @@ fn docker_lines_are_joined_until_their_newline() {
     ]
     .concat();
     let (messages, counts) = decode(Format::Docker, 100, &file);
-    assert_eq!(
-        bodies(&messages),
-        ["one \"quoted\"", "error", "a\tb", "not json", "end"]
-    );
-    assert_eq!(
-        messages[2].start,
-        line("stdout", "one \"quoted\"\r\n").len() as u64
-    );
+    assert_eq!(bodies(&messages), ["one \"quoted\"", "error", "a\tb", "not json", "end"]);
+    assert_eq!(messages[2].start, line("stdout", "one \"quoted\"\r\n").len() as u64);
     assert_eq!((messages[3].stream, &messages[3].time), (Stream::Plain, &None));
     assert_eq!((counts.malformed, counts.unfinished), (1, 1));
 }
@@ -170,10 +153,7 @@ fn a_joined_message_keeps_to_the_limit_without_a_hole() {
     ]);
     let (messages, counts) = decode(Format::Cri, 10, &file);
     assert_eq!(bodies(&messages), ["1234567890"; 3]);
-    assert_eq!(
-        messages.iter().map(|m| m.cut).collect::<Vec<_>>(),
-        [true, true, false]
-    );
+    assert_eq!(messages.iter().map(|m| m.cut).collect::<Vec<_>>(), [true, true, false]);
     assert_eq!(counts.cut, 2);
 }
 
@@ -211,10 +191,7 @@ fn a_group_comes_out_once_it_was_idle_for_the_given_age() {
     assert_eq!(out, []);
     decoder.flush_older_than(start + second + age, age, |m| out.push(seen(m)));
     assert_eq!((out.len(), out[0].stream), (1, Stream::Stderr));
-    let left = OpenGroup {
-        stream: Stream::Stdout,
-        start: 0,
-    };
+    let left = OpenGroup { stream: Stream::Stdout, start: 0 };
     assert_eq!(decoder.open(), [left]);
     decoder.flush_older_than(start + 9 * second, age, |m| out.push(seen(m)));
     assert_eq!(bodies(&out), ["x", "xx"]);
@@ -225,15 +202,8 @@ fn a_group_comes_out_once_it_was_idle_for_the_given_age() {
 fn lines_that_are_out_are_not_counted_again_after_a_restart() {
     let file = format!("garbage\n{}garbage\n", cri(&[("stdout P", "a")]));
     let after = file.len() as u64;
-    let open = vec![OpenGroup {
-        stream: Stream::Stdout,
-        start: 8,
-    }];
-    let position = Position {
-        offset: after,
-        mid_line: false,
-        open,
-    };
+    let open = vec![OpenGroup { stream: Stream::Stdout, start: 8 }];
+    let position = Position { offset: after, mid_line: false, open };
     let mut decoder = Decoder::resume(Format::Cri, Limits::default(), &position);
     let mut out = Vec::new();
     read(&mut decoder, &file, position.reread_from(), &mut out);
@@ -244,12 +214,7 @@ fn lines_that_are_out_are_not_counted_again_after_a_restart() {
 #[test]
 fn an_idle_decoder_holds_no_memory_of_its_own() {
     let mut decoder = Decoder::new(Format::Cri, Limits::default());
-    read(
-        &mut decoder,
-        &cri(&[("stdout P", "a"), ("stdout F", "b")]),
-        0,
-        &mut Vec::new(),
-    );
+    read(&mut decoder, &cri(&[("stdout P", "a"), ("stdout F", "b")]), 0, &mut Vec::new());
     decoder.shrink();
     assert_eq!((decoder.groups_room(), decoder.text_room()), (0, 0));
 }

@@ -55,11 +55,7 @@ impl Encoder {
             suffix.extend_from_slice(&text);
         }
         suffix.extend_from_slice(b",\"record_id\":\"");
-        Self {
-            ids: Ids::new(node, incarnation),
-            suffix: suffix.into(),
-            counts: Counts::default(),
-        }
+        Self { ids: Ids::new(node, incarnation), suffix: suffix.into(), counts: Counts::default() }
     }
 
     /// Appends the record of a message as it is, without a newline. `time_read` (see [`time_read()`]) is its
@@ -131,9 +127,7 @@ impl Encoder {
 /// in UTC. To be made once for all lines of a block.
 pub fn time_read(now: SystemTime) -> String {
     // Years beyond 9999 cannot be written; a clock that is there is as good as one at its start.
-    Timestamp::try_from(now)
-        .unwrap_or(Timestamp::UNIX_EPOCH)
-        .to_string()
+    Timestamp::try_from(now).unwrap_or(Timestamp::UNIX_EPOCH).to_string()
 }
 
 fn begin(message: &Message<'_>, time_read: &str, out: &mut Vec<u8>) {
@@ -196,13 +190,7 @@ mod tests {
     }
 
     fn message(body: &[u8]) -> Message<'_> {
-        Message {
-            start: 40,
-            stream: Stream::Stderr,
-            time: Some(TIME),
-            body,
-            cut: false,
-        }
+        Message { start: 40, stream: Stream::Stderr, time: Some(TIME), body, cut: false }
     }
 
     fn fields<'a>(members: &[(&'a str, &'a str)]) -> Fields<'a> {
@@ -288,34 +276,19 @@ mod tests {
 
     #[test]
     fn a_plain_files_record_has_the_time_read_and_no_stream() {
-        let file = FileContext {
-            path: Path::new("/var/log/app.log"),
-            host: "h",
-            kubernetes: None,
-        };
+        let file = FileContext { path: Path::new("/var/log/app.log"), host: "h", kubernetes: None };
         let mut encoder = Encoder::new(7, Incarnation(8), file);
-        let plain = Message {
-            stream: Stream::Plain,
-            time: None,
-            cut: true,
-            ..message(b"x")
-        };
+        let plain = Message { stream: Stream::Plain, time: None, cut: true, ..message(b"x") };
         let record = read_back(&encoded(|out| encoder.encode(&plain, READ, out)));
         let names: Vec<&String> = record.as_object().unwrap().keys().collect();
         assert_eq!(names, ["time", "log", "truncated", "file", "host", "record_id"]);
-        assert_eq!(
-            (&record["time"], &record["truncated"]),
-            (&json!(READ), &json!(true))
-        );
+        assert_eq!((&record["time"], &record["truncated"]), (&json!(READ), &json!(true)));
     }
 
     #[test]
     fn a_record_without_steps_is_the_same_on_both_ways() {
         for cut in [false, true] {
-            let message = Message {
-                cut,
-                ..message(b"a\xff\"b")
-            };
+            let message = Message { cut, ..message(b"a\xff\"b") };
             let plain = encoded(|out| encoder().encode(&message, READ, out));
             let of_fields =
                 encoded(|out| encoder().encode_fields(&message, &Fields::of(&message), READ, out));
@@ -329,23 +302,14 @@ mod tests {
         let forged: Vec<(&str, &str)> = OWN_FIELDS.iter().map(|name| (*name, "\"forged\"")).collect();
         let more = [("log_time", "1"), ("log_time_", "2"), ("level", "\"info\"")];
         let fields = fields(&[&forged[..], &more].concat());
-        let record = read_back(&encoded(|out| {
-            encoder.encode_fields(&message(b"x"), &fields, READ, out)
-        }));
+        let record = read_back(&encoded(|out| encoder.encode_fields(&message(b"x"), &fields, READ, out)));
         let honest = read_back(&encoded(|out| encoder.encode(&message(b"x"), READ, out)));
         for name in OWN_FIELDS {
             assert_eq!(record.get(name), honest.get(name), "{name}");
-            let kept = if name == "time" {
-                "log_time__"
-            } else {
-                &format!("log_{name}")
-            };
+            let kept = if name == "time" { "log_time__" } else { &format!("log_{name}") };
             assert_eq!(record[kept], "forged");
         }
-        assert_eq!(
-            (&record["log_time"], &record["level"]),
-            (&json!(1), &json!("info"))
-        );
+        assert_eq!((&record["log_time"], &record["level"]), (&json!(1), &json!("info")));
         assert_eq!(encoder.take_counts().renamed_fields, OWN_FIELDS.len() as u64);
         assert_eq!(encoder.take_counts().renamed_fields, 0);
     }
@@ -358,13 +322,8 @@ mod tests {
         outer.set("object", Value::Object(inner));
         outer.set("empty", Value::Object(Fields::default()));
         let mut encoder = encoder();
-        let record = read_back(&encoded(|out| {
-            encoder.encode_fields(&message(b""), &outer, READ, out)
-        }));
-        assert_eq!(
-            record["object"],
-            json!({"n": [1, 2], "q\"": null, "text": "a\u{fffd}"})
-        );
+        let record = read_back(&encoded(|out| encoder.encode_fields(&message(b""), &outer, READ, out)));
+        assert_eq!(record["object"], json!({"n": [1, 2], "q\"": null, "text": "a\u{fffd}"}));
         assert_eq!((&record["first"], &record["empty"]), (&json!(1), &json!({})));
         assert_eq!(encoder.take_counts().invalid_utf8, 1);
     }

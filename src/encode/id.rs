@@ -50,10 +50,7 @@ mod tests {
     #[test]
     fn ids_do_not_change_between_versions() {
         let id = record_id(1, Incarnation(2), 3, Stream::Stdout);
-        assert_eq!(
-            std::str::from_utf8(&id.hex()).unwrap(),
-            "419021d11d0f5c14bb2739e65c3413b1"
-        );
+        assert_eq!(std::str::from_utf8(&id.hex()).unwrap(), "419021d11d0f5c14bb2739e65c3413b1");
     }
 
     #[test]

@@ -64,9 +64,7 @@ fn escape(text: &[u8], out: &mut Vec<u8>) {
 
 fn is_clean(text: &[u8]) -> bool {
     // Without a branch for each byte, so that it is compiled to vector instructions.
-    !text.iter().fold(false, |found, &byte| {
-        found | (byte < 0x20) | (byte == b'"') | (byte == b'\\')
-    })
+    !text.iter().fold(false, |found, &byte| found | (byte < 0x20) | (byte == b'"') | (byte == b'\\'))
 }
 
 /// Where a block is escaped, with room to copy eight bytes whole behind its end.
@@ -171,9 +169,7 @@ fn unit(text: &[u8]) -> Option<u32> {
     text.strip_prefix(b"\\u")?
         .first_chunk::<4>()?
         .iter()
-        .try_fold(0, |unit, &digit| {
-            Some(unit << 4 | char::from(digit).to_digit(16)?)
-        })
+        .try_fold(0, |unit, &digit| Some(unit << 4 | char::from(digit).to_digit(16)?))
 }
 
 #[cfg(test)]
@@ -203,10 +199,7 @@ mod tests {
 
     #[test]
     fn bytes_that_are_not_utf_8_are_replaced() {
-        assert_eq!(
-            as_string(b"a\xffb\xe2\x82"),
-            ("\"a\u{fffd}b\u{fffd}\"".into(), false)
-        );
+        assert_eq!(as_string(b"a\xffb\xe2\x82"), ("\"a\u{fffd}b\u{fffd}\"".into(), false));
     }
 
     #[test]

@@ -92,10 +92,7 @@ impl Pod {
             ("docker_id", self.container_id.as_deref().map(Value::from)),
             ("container_restart_count", self.restart.map(Value::from)),
         ];
-        fields
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.to_owned(), value?)))
-            .collect()
+        fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
     }
 }
 
@@ -146,12 +143,9 @@ mod tests {
 
     #[test]
     fn kubelets_paths_tell_the_pod_also_after_rotation() {
-        for (file, restart) in [
-            ("0.log", 0),
-            ("17.log", 17),
-            ("3.log.20260101-101010", 3),
-            ("3.log.20260101-101010.gz", 3),
-        ] {
+        for (file, restart) in
+            [("0.log", 0), ("17.log", 17), ("3.log.20260101-101010", 3), ("3.log.20260101-101010.gz", 3)]
+        {
             for root in ["/var/log/pods", "/tmp/test", "", "relative"] {
                 let pod = of(&format!("{root}/payments_api-7d9.v2_{UID}/server/{file}")).unwrap();
                 let expected = Pod {
@@ -167,10 +161,7 @@ mod tests {
         }
         let of_static =
             of("/var/log/pods/kube-system_etcd-node1_9d1f0b3c0a7e4f58b6d2c1a0e9f8d7c6/etcd/0.log");
-        assert_eq!(
-            of_static.unwrap().uid.unwrap(),
-            "9d1f0b3c0a7e4f58b6d2c1a0e9f8d7c6"
-        );
+        assert_eq!(of_static.unwrap().uid.unwrap(), "9d1f0b3c0a7e4f58b6d2c1a0e9f8d7c6");
     }
 
     #[test]
@@ -218,10 +209,7 @@ mod tests {
         ] {
             assert_eq!(of(path), None, "{path}");
         }
-        assert_eq!(
-            of(&format!("/var/log/elsewhere/api-0_payments_server-{ID}.log")),
-            None
-        );
+        assert_eq!(of(&format!("/var/log/elsewhere/api-0_payments_server-{ID}.log")), None);
         assert_eq!(of(&format!("/{}_a_uid/c/0.log", "x".repeat(64))), None);
     }
 
@@ -235,9 +223,7 @@ mod tests {
 
     #[test]
     fn fields_have_the_names_that_dashboards_use() {
-        let fields = of(&format!("/pods/payments_api_{UID}/server/2.log"))
-            .unwrap()
-            .fields();
+        let fields = of(&format!("/pods/payments_api_{UID}/server/2.log")).unwrap().fields();
         let expected = serde_json::json!({
             "namespace_name": "payments",
             "pod_name": "api",

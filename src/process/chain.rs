@@ -58,9 +58,7 @@ impl Chain {
             },
             failures: AtomicU64::new(0),
         };
-        Self {
-            steps: steps.into_iter().map(compile).collect(),
-        }
+        Self { steps: steps.into_iter().map(compile).collect() }
     }
 
     /// There is nothing to do: messages can be encoded as they are.
@@ -191,19 +189,11 @@ mod tests {
     use crate::source::Stream;
 
     fn parse(under: Option<&str>, keep_original: bool) -> Step {
-        Step::ParseJson(ParseJson {
-            under: under.map(str::to_owned),
-            keep_original,
-        })
+        Step::ParseJson(ParseJson { under: under.map(str::to_owned), keep_original })
     }
 
     fn rename(names: &[(&str, &str)]) -> Step {
-        Step::Rename(
-            names
-                .iter()
-                .map(|(from, to)| (from.to_string(), to.to_string()))
-                .collect(),
-        )
+        Step::Rename(names.iter().map(|(from, to)| (from.to_string(), to.to_string())).collect())
     }
 
     fn remove(names: &[&str]) -> Step {
@@ -225,23 +215,11 @@ mod tests {
     /// What the steps make of a message, and how often each failed.
     fn run(steps: Vec<Step>, body: &[u8]) -> (String, Vec<(usize, u64)>) {
         let chain = Chain::new(steps);
-        let message = Message {
-            start: 0,
-            stream: Stream::Plain,
-            time: None,
-            body,
-            cut: false,
-        };
+        let message = Message { start: 0, stream: Stream::Plain, time: None, body, cut: false };
         let made = text(&chain.run(&message, Fields::default()));
         let failures = chain.take_failures();
         assert_eq!(chain.take_failures(), []);
-        (
-            made,
-            failures
-                .iter()
-                .map(|failure| (failure.step, failure.count))
-                .collect(),
-        )
+        (made, failures.iter().map(|failure| (failure.step, failure.count)).collect())
     }
 
     fn made(steps: Vec<Step>, body: &str) -> String {
@@ -254,32 +232,17 @@ mod tests {
     fn a_parsed_object_takes_the_place_of_the_text() {
         let body = r#"{"a": 1, "b":{"c": [1.0]},"a":2}"#;
         assert_eq!(made(vec![parse(None, false)], body), r#"{b={"c": [1.0]} a=2}"#);
-        assert_eq!(
-            made(vec![parse(None, true)], r#"{"a":1}"#),
-            r#"{log=<{"a":1}> a=1}"#
-        );
-        assert_eq!(
-            made(vec![parse(Some("app"), false)], r#" {"a":1} "#),
-            r#"{app={"a":1}}"#
-        );
-        assert_eq!(
-            made(vec![parse(Some("x.y"), true)], r#"{"a":1}"#),
-            r#"{log=<{"a":1}> x={y={"a":1}}}"#
-        );
-        assert_eq!(
-            made(vec![parse(Some("log"), false)], r#"{"a":1}"#),
-            r#"{log={"a":1}}"#
-        );
+        assert_eq!(made(vec![parse(None, true)], r#"{"a":1}"#), r#"{log=<{"a":1}> a=1}"#);
+        assert_eq!(made(vec![parse(Some("app"), false)], r#" {"a":1} "#), r#"{app={"a":1}}"#);
+        assert_eq!(made(vec![parse(Some("x.y"), true)], r#"{"a":1}"#), r#"{log=<{"a":1}> x={y={"a":1}}}"#);
+        assert_eq!(made(vec![parse(Some("log"), false)], r#"{"a":1}"#), r#"{log={"a":1}}"#);
     }
 
     #[test]
     fn a_parsed_field_log_is_the_log_unless_the_text_stays() {
         let body = r#"{"log":"inner"}"#;
         assert_eq!(made(vec![parse(None, false)], body), r#"{log="inner"}"#);
-        assert_eq!(
-            made(vec![parse(None, true)], body),
-            r#"{log=<{"log":"inner"}> log_log="inner"}"#
-        );
+        assert_eq!(made(vec![parse(None, true)], body), r#"{log=<{"log":"inner"}> log_log="inner"}"#);
     }
 
     #[test]
@@ -293,14 +256,7 @@ mod tests {
 
     #[test]
     fn a_message_that_does_not_parse_stays_as_it_was_and_is_counted() {
-        for body in [
-            &b"text"[..],
-            b"",
-            b"[1]",
-            b"{\"a\":1",
-            b"{\"a\":\"\xff\"}",
-            b"{\"a\":1} x",
-        ] {
+        for body in [&b"text"[..], b"", b"[1]", b"{\"a\":1", b"{\"a\":\"\xff\"}", b"{\"a\":1} x"] {
             for under in [None, Some("x")] {
                 let steps = vec![Step::Add(vec![("k".into(), json!(true))]), parse(under, false)];
                 let expected = format!("{{log=<{}> k=true}}", String::from_utf8_lossy(body));
@@ -314,20 +270,10 @@ mod tests {
     #[test]
     fn fields_are_added_also_inside_of_objects() {
         let add = |name: &str, value| Step::Add(vec![(name.into(), value)]);
-        assert_eq!(
-            made(vec![add("cluster", json!("p\"1"))], "x"),
-            r#"{log=<x> cluster="p\"1"}"#
-        );
+        assert_eq!(made(vec![add("cluster", json!("p\"1"))], "x"), r#"{log=<x> cluster="p\"1"}"#);
         let body = r#"{"a":{"big":12345678901234567890123.0},"n":1}"#;
-        let steps = vec![
-            parse(None, false),
-            add("a.b", json!(null)),
-            add("new.deep", json!(2.5)),
-        ];
-        assert_eq!(
-            made(steps, body),
-            "{a={big=12345678901234567890123.0 b=null} n=1 new={deep=2.5}}"
-        );
+        let steps = vec![parse(None, false), add("a.b", json!(null)), add("new.deep", json!(2.5))];
+        assert_eq!(made(steps, body), "{a={big=12345678901234567890123.0 b=null} n=1 new={deep=2.5}}");
         let (made, failures) = run(vec![parse(None, false), add("n.x", json!(1))], body.as_bytes());
         assert_eq!(made, r#"{a={"big":12345678901234567890123.0} n=1}"#);
         assert_eq!(failures, [(1, 1)]);
@@ -336,10 +282,7 @@ mod tests {
     #[test]
     fn fields_are_removed_also_from_objects() {
         let body = r#"{"a":{"b":1,"c":{"d":2,"e":3}},"x.y":4,"x":{"y":5}}"#;
-        let steps = vec![
-            parse(None, false),
-            remove(&["a.c.d", "x.y", "missing", "a.b.none"]),
-        ];
+        let steps = vec![parse(None, false), remove(&["a.c.d", "x.y", "missing", "a.b.none"])];
         assert_eq!(made(steps, body), r#"{a={b=1 c={e=3}} x={"y":5}}"#);
         assert_eq!(made(vec![remove(&["log"])], "x"), "{}");
     }
@@ -349,14 +292,8 @@ mod tests {
         let body = r#"{"a":1,"b":2,"c":{"d":3}}"#;
         let steps = |names| vec![parse(None, false), rename(names)];
         assert_eq!(made(steps(&[("a", "b")]), body), r#"{b=1 c={"d":3}}"#);
-        assert_eq!(
-            made(steps(&[("a", "b"), ("b", "a")]), body),
-            r#"{c={"d":3} b=1 a=2}"#
-        );
-        assert_eq!(
-            made(steps(&[("c.d", "d"), ("none", "x")]), body),
-            "{a=1 b=2 c={} d=3}"
-        );
+        assert_eq!(made(steps(&[("a", "b"), ("b", "a")]), body), r#"{c={"d":3} b=1 a=2}"#);
+        assert_eq!(made(steps(&[("c.d", "d"), ("none", "x")]), body), "{a=1 b=2 c={} d=3}");
         assert_eq!(made(steps(&[("a", "c.a")]), body), "{b=2 c={d=3 a=1}}");
         assert_eq!(made(vec![rename(&[("log", "message")])], "x"), "{message=<x>}");
     }
@@ -366,10 +303,7 @@ mod tests {
         let body = r#"{"a":{"b":1},"c":2,"n":0}"#;
         let steps = |names| vec![parse(None, false), rename(names)];
         let (made, failures) = run(steps(&[("c", "n.x")]), body.as_bytes());
-        assert_eq!(
-            (made.as_str(), failures),
-            (r#"{a={"b":1} n=0 c=2}"#, vec![(1, 1)])
-        );
+        assert_eq!((made.as_str(), failures), (r#"{a={"b":1} n=0 c=2}"#, vec![(1, 1)]));
         // `a.b` cannot become `t.x`, and cannot go back since `A` has become `a`.
         let body = br#"{"a":{"b":1},"A":2,"t":""}"#;
         let (made, failures) = run(steps(&[("a.b", "t.x"), ("A", "a")]), body);
@@ -381,13 +315,8 @@ mod tests {
         let chain = Chain::new(vec![parse(None, false)]);
         let mut spare = Fields::default();
         for body in [r#"{"a":1}"#, "text", r#"{"b":2}"#].map(str::to_owned) {
-            let message = Message {
-                start: 0,
-                stream: Stream::Plain,
-                time: None,
-                body: body.as_bytes(),
-                cut: false,
-            };
+            let message =
+                Message { start: 0, stream: Stream::Plain, time: None, body: body.as_bytes(), cut: false };
             let fields = chain.run(&message, spare);
             assert_eq!(fields.len(), 1);
             spare = fields.recycle();

@@ -44,9 +44,7 @@ pub(super) fn object_text(text: &str) -> Option<&str> {
 
 /// Whether it may be an object, told from its first byte: most messages are not, and an error costs more.
 fn is_candidate(text: &str) -> bool {
-    let start = text
-        .bytes()
-        .find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
+    let start = text.bytes().find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
     start == Some(b'{') && !is_too_deep(text)
 }
 
@@ -163,26 +161,16 @@ mod tests {
                 Value::Raw(raw) => raw.into_owned(),
                 other => panic!("{other:?}"),
             };
-            fields
-                .into_iter()
-                .map(|field| (field.name.into_owned(), raw(field.value)))
-                .collect()
+            fields.into_iter().map(|field| (field.name.into_owned(), raw(field.value))).collect()
         })
     }
 
     #[test]
     fn values_stay_the_text_that_they_were() {
         let text = "\t{ \"a\" : 1.50e3 ,\"b\":[ 1, {} ], \"c\\u0041\":\"\\u0041\\n\",\"a\":12345678901234567890123 }\r";
-        let expected = [
-            ("a", "1.50e3"),
-            ("b", "[ 1, {} ]"),
-            ("cA", "\"\\u0041\\n\""),
-            ("a", "12345678901234567890123"),
-        ];
-        assert_eq!(
-            fields(text).unwrap(),
-            expected.map(|(name, value)| (name.into(), value.into()))
-        );
+        let expected =
+            [("a", "1.50e3"), ("b", "[ 1, {} ]"), ("cA", "\"\\u0041\\n\""), ("a", "12345678901234567890123")];
+        assert_eq!(fields(text).unwrap(), expected.map(|(name, value)| (name.into(), value.into())));
         assert_eq!(object_text(text).unwrap(), text.trim());
     }
 
@@ -220,12 +208,8 @@ mod tests {
         assert!(fields(&nested(MAX_DEPTH)).is_none());
         assert!(object_text(&nested(100_000)).is_none());
         assert!(
-            fields(&format!(
-                "{{\"a\":\"\\\"{}\",\"b\":[{}1]}}",
-                "[{".repeat(500),
-                "[],".repeat(500)
-            ))
-            .is_some()
+            fields(&format!("{{\"a\":\"\\\"{}\",\"b\":[{}1]}}", "[{".repeat(500), "[],".repeat(500)))
+                .is_some()
         );
     }
 }

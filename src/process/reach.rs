@@ -92,12 +92,8 @@ mod tests {
 
     #[test]
     fn what_is_no_object_stays_in_the_way_unchanged() {
-        let start = fields(&[
-            ("text", "\"{}\""),
-            ("list", "[{}]"),
-            ("null", "null"),
-            ("nested", r#"{"n":1}"#),
-        ]);
+        let start =
+            fields(&[("text", "\"{}\""), ("list", "[{}]"), ("null", "null"), ("nested", r#"{"n":1}"#)]);
         for name in ["text.a", "list.a", "list.0", "null.a.b", "nested.n.a"] {
             let mut tried = start.clone();
             assert_eq!(take(&mut tried, name), None, "{name}");

@@ -66,10 +66,7 @@ mod tests {
         let rename = Step::Rename([("time".into(), "at".into()), ("id".into(), "record_id".into())].into());
         assert_eq!(rename.own_names(), ["record_id"]);
         assert_eq!(Step::Remove(vec!["host".into()]).own_names(), [""; 0]);
-        let under = ParseJson {
-            under: Some("stream".into()),
-            keep_original: false,
-        };
+        let under = ParseJson { under: Some("stream".into()), keep_original: false };
         assert_eq!(Step::ParseJson(under).own_names(), ["stream"]);
     }
 }

@@ -4,13 +4,8 @@ use super::scalar::only;
 
 /// DeliveryStreamName of the Firehose API: `[a-zA-Z0-9_.-]+`, 1 to 64.
 pub(super) fn read_firehose_stream(text: &str) -> Result<String, String> {
-    if let Some((_, name)) = text
-        .strip_prefix("arn:")
-        .and_then(|arn| arn.split_once(":deliverystream/"))
-    {
-        return Err(format!(
-            "{text:?} is an ARN; Firehose takes the name alone: {name}"
-        ));
+    if let Some((_, name)) = text.strip_prefix("arn:").and_then(|arn| arn.split_once(":deliverystream/")) {
+        return Err(format!("{text:?} is an ARN; Firehose takes the name alone: {name}"));
     }
     stream_name(text, 64)
 }
@@ -26,9 +21,7 @@ pub(super) fn read_kinesis_stream(text: &str) -> Result<String, String> {
             partition.starts_with("aws")
                 && read_region(region).is_ok()
                 && is_account(account)
-                && resource
-                    .strip_prefix("stream/")
-                    .is_some_and(|name| stream_name(name, 128).is_ok())
+                && resource.strip_prefix("stream/").is_some_and(|name| stream_name(name, 128).is_ok())
         }
         _ => false,
     };
@@ -46,9 +39,7 @@ fn stream_name(text: &str, longest: usize) -> Result<String, String> {
     if (1..=longest).contains(&text.len()) && only(text, "_.-") {
         Ok(text.to_owned())
     } else {
-        Err(format!(
-            "{text:?} is not the name of a stream; AWS allows 1 to {longest} of A-Z a-z 0-9 _ . -"
-        ))
+        Err(format!("{text:?} is not the name of a stream; AWS allows 1 to {longest} of A-Z a-z 0-9 _ . -"))
     }
 }
 
@@ -69,25 +60,19 @@ pub(super) fn read_partition_key(text: &str) -> Result<String, String> {
 
 pub(super) fn read_region(text: &str) -> Result<String, String> {
     let fits = !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
     if !fits {
         return Err(format!("{text:?} is not a region; write it like eu-central-1"));
     }
     let zone = text.strip_suffix(|c: char| c.is_ascii_lowercase());
     match zone.filter(|region| region.ends_with(|c: char| c.is_ascii_digit())) {
-        Some(region) => Err(format!(
-            "{text:?} is an availability zone; its region is {region}"
-        )),
+        Some(region) => Err(format!("{text:?} is an availability zone; its region is {region}")),
         None => Ok(text.to_owned()),
     }
 }
 
 pub(super) fn read_endpoint(text: &str) -> Result<String, String> {
-    let rest = text
-        .strip_prefix("https://")
-        .or_else(|| text.strip_prefix("http://"));
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     let authority = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
     let fits = authority.is_some_and(|authority| {
         let host_and_port = match authority.strip_prefix('[') {
@@ -97,10 +82,7 @@ pub(super) fn read_endpoint(text: &str) -> Result<String, String> {
         host_and_port.is_some_and(|(host, port)| {
             !host.is_empty()
                 && !host.contains('@')
-                && (port.is_empty()
-                    || port
-                        .strip_prefix(':')
-                        .is_some_and(|port| port.parse::<u16>().is_ok()))
+                && (port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok()))
         })
     });
     if fits && !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '?' || c == '#') {
@@ -125,9 +107,7 @@ pub(super) fn read_role_arn(text: &str) -> Result<String, String> {
     if fits {
         Ok(text.to_owned())
     } else {
-        Err(format!(
-            "{text:?} is not a role's ARN; it looks like arn:aws:iam::123456789012:role/name"
-        ))
+        Err(format!("{text:?} is not a role's ARN; it looks like arn:aws:iam::123456789012:role/name"))
     }
 }
 
@@ -136,9 +116,7 @@ pub(super) fn read_sts(text: &str, what: &str, longest: usize, others: &str) -> 
     if (2..=longest).contains(&text.len()) && only(text, others) {
         Ok(text.to_owned())
     } else {
-        Err(format!(
-            "{text:?} is not {what}; AWS allows 2 to {longest} of A-Z a-z 0-9 {others}"
-        ))
+        Err(format!("{text:?} is not {what}; AWS allows 2 to {longest} of A-Z a-z 0-9 {others}"))
     }
 }
 
@@ -153,17 +131,9 @@ mod tests {
 
     #[test]
     fn streams_are_named_as_the_services_allow() {
-        check(
-            "firehose-stream",
-            &["app.archive_1-x"],
-            &["", "a b", "a/b", &"x".repeat(65)],
-        );
+        check("firehose-stream", &["app.archive_1-x"], &["", "a b", "a/b", &"x".repeat(65)]);
         let arn = "arn:aws:kinesis:eu-central-1:123456789012:stream/audit";
-        check(
-            "kinesis-stream",
-            &["a", &"x".repeat(128), arn],
-            &["", &"x".repeat(129), "arn:aws:s3:::x"],
-        );
+        check("kinesis-stream", &["a", &"x".repeat(128), arn], &["", &"x".repeat(129), "arn:aws:s3:::x"]);
         let refused = (Form::named("firehose-stream").expect("known").check)(
             "arn:aws:firehose:eu-central-1:123456789012:deliverystream/app",
         );
@@ -174,12 +144,7 @@ mod tests {
     fn endpoints_are_urls_of_http_or_https() {
         check(
             "endpoint",
-            &[
-                "http://127.0.0.1:4566",
-                "https://h",
-                "https://[::1]:443/x",
-                "https://a.b/c",
-            ],
+            &["http://127.0.0.1:4566", "https://h", "https://[::1]:443/x", "https://a.b/c"],
             &[
                 "",
                 "h:80",
@@ -204,21 +169,14 @@ mod tests {
 
     #[test]
     fn a_partition_key_is_1_to_256_characters() {
-        check(
-            "partition-key",
-            &["random", &"ä".repeat(256)],
-            &["", &"x".repeat(257), "${host}"],
-        );
+        check("partition-key", &["random", &"ä".repeat(256)], &["", &"x".repeat(257), "${host}"]);
     }
 
     #[test]
     fn roles_are_named_by_arn() {
         check(
             "role-arn",
-            &[
-                "arn:aws:iam::123456789012:role/a/b",
-                "arn:aws-us-gov:iam::123456789012:role/x",
-            ],
+            &["arn:aws:iam::123456789012:role/a/b", "arn:aws-us-gov:iam::123456789012:role/x"],
             &[
                 "role",
                 "arn:aws:iam::12:role/x",

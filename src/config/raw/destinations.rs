@@ -195,11 +195,7 @@ pub(crate) struct FirehoseBatch {
 
 impl Default for FirehoseBatch {
     fn default() -> Self {
-        Self {
-            max_records: 500,
-            target_size: Size(ByteSize(4 << 20)),
-            max_age: Time(Duration::from_secs(1)),
-        }
+        Self { max_records: 500, target_size: Size(ByteSize(4 << 20)), max_age: Time(Duration::from_secs(1)) }
     }
 }
 
@@ -382,10 +378,7 @@ pub(crate) struct Queue {
 
 impl Default for Queue {
     fn default() -> Self {
-        Self {
-            max_size: Size(QueueSettings::default().max_size),
-            when_full: WhenQueueFull::default(),
-        }
+        Self { max_size: Size(QueueSettings::default().max_size), when_full: WhenQueueFull::default() }
     }
 }
 
@@ -416,10 +409,7 @@ pub(crate) struct RetryPauses {
 impl Default for RetryPauses {
     fn default() -> Self {
         let settings = Retry::default();
-        Self {
-            initial_backoff: Time(settings.initial_backoff),
-            max_backoff: Time(settings.max_backoff),
-        }
+        Self { initial_backoff: Time(settings.initial_backoff), max_backoff: Time(settings.max_backoff) }
     }
 }
 

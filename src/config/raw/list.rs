@@ -24,10 +24,7 @@ pub(crate) struct Entries<T>(pub(crate) Vec<(String, Option<T>)>);
 impl<T> List<T> {
     /// The items that can be used, with their numbers in the file.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &T)> {
-        self.0
-            .iter()
-            .enumerate()
-            .filter_map(|(index, item)| Some((index, item.as_ref()?)))
+        self.0.iter().enumerate().filter_map(|(index, item)| Some((index, item.as_ref()?)))
     }
 }
 

@@ -169,9 +169,7 @@ pub(super) struct Admin {
 
 impl Default for Admin {
     fn default() -> Self {
-        Self {
-            listen: Listen(std::net::SocketAddr::from(([127, 0, 0, 1], 9602))),
-        }
+        Self { listen: Listen(std::net::SocketAddr::from(([127, 0, 0, 1], 9602))) }
     }
 }
 

@@ -175,9 +175,7 @@ fn read_name(text: &str) -> Result<String, String> {
 
 fn read_field(text: &str) -> Result<String, String> {
     if text.split('.').any(str::is_empty) {
-        return Err(format!(
-            "{text:?} is not the name of a field; write it like level or http.status"
-        ));
+        return Err(format!("{text:?} is not the name of a field; write it like level or http.status"));
     }
     Ok(text.to_owned())
 }
@@ -194,15 +192,10 @@ fn read_log_filter(text: &str) -> Result<String, String> {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
     let is_level = |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word.trim()));
     // tracing takes a lone word that is no level for the name of a module, and then logs nothing else.
-    let lone = text
-        .split(',')
-        .find(|part| !part.contains(['=', '[', ':']) && !is_level(part));
+    let lone = text.split(',').find(|part| !part.contains(['=', '[', ':']) && !is_level(part));
     if let Some(word) = lone {
         let near = crate::config::diagnostics::did_you_mean(word, LEVELS);
-        return Err(format!(
-            "{word:?} is not a level{near}; levels are {}",
-            LEVELS.join(", ")
-        ));
+        return Err(format!("{word:?} is not a level{near}; levels are {}", LEVELS.join(", ")));
     }
     match tracing_subscriber::EnvFilter::try_new(text) {
         Ok(_) => Ok(text.to_owned()),
@@ -211,8 +204,7 @@ fn read_log_filter(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn only(text: &str, others: &str) -> bool {
-    text.chars()
-        .all(|c| c.is_ascii_alphanumeric() || others.contains(c))
+    text.chars().all(|c| c.is_ascii_alphanumeric() || others.contains(c))
 }
 
 #[cfg(test)]
@@ -232,11 +224,7 @@ pub(super) mod tests {
 
     #[test]
     fn names_fit_a_folder() {
-        check(
-            "name",
-            &["a", "audit-1", "a.b_c"],
-            &["", ".", "..", "a/b", "a b", "ä", &"x".repeat(65)],
-        );
+        check("name", &["a", "audit-1", "a.b_c"], &["", ".", "..", "a/b", "a b", "ä", &"x".repeat(65)]);
     }
 
     #[test]

@@ -22,14 +22,9 @@ use words::{found, listed, none_of, wanted};
 /// Checks the whole file. Lists keep their length in the result: an item that is of no use is null there. A
 /// key whose value is of no use is left out.
 pub(super) fn check(schema: &Json, root: &Node, findings: &mut Findings) -> Value {
-    let mut checker = Checker {
-        root: schema,
-        findings,
-    };
+    let mut checker = Checker { root: schema, findings };
     let schema = resolve(schema, schema);
-    checker
-        .visit(&schema, root, root.place, &Path::default())
-        .unwrap_or(Value::Mapping(Mapping::new()))
+    checker.visit(&schema, root, root.place, &Path::default()).unwrap_or(Value::Mapping(Mapping::new()))
 }
 
 struct Checker<'a> {
@@ -57,13 +52,8 @@ impl Checker<'_> {
 
     fn visit_map(&mut self, schema: &Schema, entries: &[Entry], owner: Place, path: &Path) -> Value {
         let none = Object::new();
-        let properties = schema
-            .get("properties")
-            .and_then(Json::as_object)
-            .unwrap_or(&none);
-        let others = schema
-            .get("additionalProperties")
-            .filter(|others| others.is_object());
+        let properties = schema.get("properties").and_then(Json::as_object).unwrap_or(&none);
+        let others = schema.get("additionalProperties").filter(|others| others.is_object());
         let mut value = Mapping::new();
         for entry in entries {
             let path = path.key(&entry.key);
@@ -92,10 +82,7 @@ impl Checker<'_> {
         let required = schema.get("required").and_then(Json::as_array);
         for name in required.into_iter().flatten().filter_map(Json::as_str) {
             if !entries.iter().any(|entry| entry.key == name) {
-                let known = properties
-                    .get(name)
-                    .map(|known| resolve(self.root, known))
-                    .unwrap_or_default();
+                let known = properties.get(name).map(|known| resolve(self.root, known)).unwrap_or_default();
                 self.missing(&known, owner, &path.key(name), "is missing");
             }
         }
@@ -111,13 +98,9 @@ impl Checker<'_> {
     }
 
     fn visit_list(&mut self, schema: &Schema, items: &[Node], path: &Path) -> Value {
-        let known = schema
-            .get("items")
-            .map(|items| resolve(self.root, items))
-            .unwrap_or_default();
+        let known = schema.get("items").map(|items| resolve(self.root, items)).unwrap_or_default();
         let checked = items.iter().enumerate().map(|(index, item)| {
-            self.visit(&known, item, item.place, &path.index(index))
-                .unwrap_or(Value::Null)
+            self.visit(&known, item, item.place, &path.index(index)).unwrap_or(Value::Null)
         });
         Value::Sequence(checked.collect())
     }
@@ -164,10 +147,8 @@ impl Checker<'_> {
         owner: Place,
         path: &Path,
     ) -> Option<Value> {
-        let tags: Vec<&str> = objects
-            .iter()
-            .filter_map(|object| object["properties"][tag]["const"].as_str())
-            .collect();
+        let tags: Vec<&str> =
+            objects.iter().filter_map(|object| object["properties"][tag]["const"].as_str()).collect();
         let Some(entry) = entries.iter().find(|entry| entry.key == tag) else {
             let message = format!("is missing; allowed: {}", listed(tags.into_iter()));
             self.findings.add(owner, &path.key(tag), message);
@@ -211,10 +192,7 @@ impl Checker<'_> {
             self.findings.add(node.place, path, message);
             return None;
         };
-        match objects
-            .iter()
-            .position(|object| only_key(object) == Some(&entry.key))
-        {
+        match objects.iter().position(|object| only_key(object) == Some(&entry.key)) {
             Some(index) => {
                 let Value::Mapping(value) = self.visit_map(objects[index], entries, owner, path) else {
                     return None;

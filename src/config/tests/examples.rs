@@ -11,9 +11,7 @@ fn values_are_those_that_serde_yaml_reads() {
         match &node.kind {
             document::Kind::List(items) => items.iter().map(value).collect(),
             document::Kind::Map(entries) => {
-                let pairs = entries
-                    .iter()
-                    .map(|entry| (entry.key.as_str().into(), value(&entry.node)));
+                let pairs = entries.iter().map(|entry| (entry.key.as_str().into(), value(&entry.node)));
                 serde_yaml::Value::Mapping(pairs.collect())
             }
             _ => node.scalar().expect("a scalar"),
@@ -30,11 +28,7 @@ d: plain text
   over lines
 e: {x: 18446744073709551615, y: -9223372036854775808, z: .5, w: 1., v: 0b11, u: +.5}
 ";
-    for text in examples()
-        .into_iter()
-        .map(|(_, text)| text)
-        .chain([DESIGN.to_owned(), odd.to_owned()])
-    {
+    for text in examples().into_iter().map(|(_, text)| text).chain([DESIGN.to_owned(), odd.to_owned()]) {
         let mut findings = Findings::new("k.yaml");
         let node = document::read(&text, &mut findings).expect("YAML");
         let mut read: serde_yaml::Value = serde_yaml::from_str(&text).expect("YAML");
@@ -53,10 +47,7 @@ fn completed(part: &str) -> String {
         let value: serde_yaml::Value = serde_yaml::from_str(&text).expect("YAML");
         let names = value["destinations"].as_mapping().expect("a map").keys();
         let names: Vec<&str> = names.filter_map(serde_yaml::Value::as_str).collect();
-        text.push_str(&format!(
-            "routes: [{{files: /var/log/x, to: [{}]}}]\n",
-            names.join(", ")
-        ));
+        text.push_str(&format!("routes: [{{files: /var/log/x, to: [{}]}}]\n", names.join(", ")));
     }
     text
 }

@@ -86,10 +86,7 @@ fn word() -> impl Strategy<Value = String> {
         "64MiB",
         "5s",
     ];
-    prop_oneof![
-        proptest::sample::select(words.to_vec()).prop_map(str::to_owned),
-        ".{0,4}"
-    ]
+    prop_oneof![proptest::sample::select(words.to_vec()).prop_map(str::to_owned), ".{0,4}"]
 }
 
 proptest! {

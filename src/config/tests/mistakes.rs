@@ -219,10 +219,7 @@ fn a_file_that_cannot_be_read_is_said_by_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("none.yaml");
     let errors = load(&path).expect_err("there is no such file").to_string();
-    assert!(
-        errors.starts_with(&format!("{}: cannot be read: ", path.display())),
-        "{errors}"
-    );
+    assert!(errors.starts_with(&format!("{}: cannot be read: ", path.display())), "{errors}");
     std::fs::write(&path, b"a: 1\nb: \xff\n").expect("written");
     let errors = load(&path).expect_err("not UTF-8").to_string();
     assert!(errors.ends_with("the first wrong byte is in line 2"), "{errors}");

@@ -35,10 +35,7 @@ fn good(text: &str) -> Config {
 /// The messages without the file's name.
 fn messages(text: &str) -> Vec<String> {
     let errors = read(text).err().unwrap_or_default();
-    errors
-        .iter()
-        .map(|error| error.to_string().replacen("k.yaml:", "", 1))
-        .collect()
+    errors.iter().map(|error| error.to_string().replacen("k.yaml:", "", 1)).collect()
 }
 
 /// A good file with `more` at its end, so that one thing about it can be wrong.
@@ -90,29 +87,18 @@ fn what_is_written_becomes_settings() {
     assert_eq!(names, ["audit", "archive"]);
     assert_eq!(
         config.destinations[0].queue,
-        QueueSettings {
-            max_size: ByteSize(4 << 30),
-            when_full: WhenFull::DropOldest
-        }
+        QueueSettings { max_size: ByteSize(4 << 30), when_full: WhenFull::DropOldest }
     );
     let Destination::Kinesis(kinesis) = &config.destinations[0].to else {
         panic!("a data stream");
     };
     assert_eq!(kinesis.partition_key, PartitionKey::Fixed("all".to_owned()));
-    assert_eq!(
-        kinesis.aggregation,
-        Aggregation::Newline {
-            max_size: ByteSize(51_200)
-        }
-    );
+    assert_eq!(kinesis.aggregation, Aggregation::Newline { max_size: ByteSize(51_200) });
     assert_eq!(kinesis.batch.max_age, Duration::from_millis(100));
     let Destination::Firehose(firehose) = &config.destinations[1].to else {
         panic!("a delivery stream");
     };
-    let packing = Packing::Newline {
-        max_size: ByteSize(1_024_000),
-        max_lines: 500,
-    };
+    let packing = Packing::Newline { max_size: ByteSize(1_024_000), max_lines: 500 };
     assert_eq!(firehose.packing, packing);
     assert_eq!(firehose.batch.target_size, ByteSize(4 << 20));
     let [payments, nginx] = &config.routes[..] else {
@@ -124,10 +110,7 @@ fn what_is_written_becomes_settings() {
         payments.process,
         [
             Step::ParseJson(ParseJson::default()),
-            Step::ParseJson(ParseJson {
-                under: Some("app".to_owned()),
-                keep_original: true
-            }),
+            Step::ParseJson(ParseJson { under: Some("app".to_owned()), keep_original: true }),
             Step::Add(vec![
                 ("cluster".to_owned(), "prod".into()),
                 ("shard".to_owned(), 7.into()),
@@ -155,14 +138,8 @@ routes: [{files: /var/log/x, to: [a, b]}]
     let Destination::Kinesis(b) = &config.destinations[1].to else {
         panic!("a data stream");
     };
-    assert_eq!(
-        (b.stream.as_str(), b.aws.region.as_deref()),
-        ("b", Some("eu-west-1"))
-    );
-    assert_eq!(
-        (b.batch.max_records, b.batch.max_age),
-        (9, Duration::from_secs(5))
-    );
+    assert_eq!((b.stream.as_str(), b.aws.region.as_deref()), ("b", Some("eu-west-1")));
+    assert_eq!((b.batch.max_records, b.batch.max_age), (9, Duration::from_secs(5)));
 }
 
 #[test]
@@ -223,10 +200,7 @@ fn an_empty_section_is_as_good_as_none() {
 
 #[test]
 fn a_size_may_be_a_number_of_bytes() {
-    assert_eq!(
-        good(&with("tail: {max_line: 4096}")).tail.max_line,
-        ByteSize(4096)
-    );
+    assert_eq!(good(&with("tail: {max_line: 4096}")).tail.max_line, ByteSize(4096));
     assert_eq!(
         messages(&with("tail: {max_line: 4}")),
         ["3:18: tail.max_line: `4` is out of range; it must be 64B to 64MiB"]

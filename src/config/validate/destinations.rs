@@ -61,10 +61,9 @@ impl Validator<'_> {
             aws,
             packing: match typed.packing? {
                 raw::PackingKind::None => Packing::None,
-                raw::PackingKind::Newline => Packing::Newline {
-                    max_size: packed.max_size.0,
-                    max_lines: packed.max_lines,
-                },
+                raw::PackingKind::Newline => {
+                    Packing::Newline { max_size: packed.max_size.0, max_lines: packed.max_lines }
+                }
             },
             batch: Batch {
                 max_records: typed.batch.max_records,
@@ -107,9 +106,7 @@ impl Validator<'_> {
             aws,
             aggregation: match typed.aggregation? {
                 raw::AggregationKind::None => Aggregation::None,
-                raw::AggregationKind::Newline => Aggregation::Newline {
-                    max_size: aggregated_size,
-                },
+                raw::AggregationKind::Newline => Aggregation::Newline { max_size: aggregated_size },
             },
             partition_key: match typed.partition_key.0 {
                 key if key == "random" => PartitionKey::Random,
@@ -171,10 +168,7 @@ impl Validator<'_> {
     }
 
     fn retry(&mut self, path: &Path, typed: &raw::RetryPauses) -> Retry {
-        let retry = Retry {
-            initial_backoff: typed.initial_backoff.0,
-            max_backoff: typed.max_backoff.0,
-        };
+        let retry = Retry { initial_backoff: typed.initial_backoff.0, max_backoff: typed.max_backoff.0 };
         if retry.initial_backoff > retry.max_backoff {
             let path = path.key("retry");
             self.error(&path, "initial_backoff is longer than max_backoff");
@@ -194,10 +188,7 @@ impl Validator<'_> {
         if role.is_some() || self.document.locate(&path.key("role_arn")).1 == path.key("role_arn") {
             return;
         }
-        for (key, said) in [
-            ("external_id", external_id.is_some()),
-            ("session_name", session.is_some()),
-        ] {
+        for (key, said) in [("external_id", external_id.is_some()), ("session_name", session.is_some())] {
             if said {
                 self.error(&path.key(key), "is for assuming a role; say which by role_arn");
             }

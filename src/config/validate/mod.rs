@@ -22,11 +22,7 @@ pub(super) fn validate(
     errors: &mut Findings,
     warnings: &mut Findings,
 ) -> Option<Config> {
-    let mut validator = Validator {
-        document,
-        errors,
-        warnings,
-    };
+    let mut validator = Validator { document, errors, warnings };
     let root = Path::default();
     let buffer = BufferSettings {
         max_size: file.buffer.max_size.0,
@@ -35,9 +31,8 @@ pub(super) fn validate(
     };
     let entries = file.destinations.map(|entries| entries.0);
     let routes = file.routes.map(|routes| routes.0);
-    let names: Option<Vec<&str>> = entries
-        .as_ref()
-        .map(|entries| entries.iter().map(|(name, _)| name.as_str()).collect());
+    let names: Option<Vec<&str>> =
+        entries.as_ref().map(|entries| entries.iter().map(|(name, _)| name.as_str()).collect());
     let routes = validator.routes(&root.key("routes"), routes.as_deref(), names.as_deref());
     let destinations = validator.destinations(&root.key("destinations"), entries?, &buffer);
     let routes = routes?;
@@ -48,9 +43,7 @@ pub(super) fn validate(
         tail: tail(file.tail),
         buffer,
         drain_timeout: file.drain_timeout.0,
-        admin: file.admin.map(|admin| AdminSettings {
-            listen: admin.listen.0,
-        }),
+        admin: file.admin.map(|admin| AdminSettings { listen: admin.listen.0 }),
         log: LogSettings {
             level: file.log.level.map(|level| level.0),
             format: match file.log.format {
@@ -96,11 +89,7 @@ impl Validator<'_> {
 
 fn tail(typed: raw::Tail) -> TailSettings {
     TailSettings {
-        allowed_roots: typed
-            .allowed_roots
-            .iter()
-            .map(|(_, folder)| folder.0.clone())
-            .collect(),
+        allowed_roots: typed.allowed_roots.iter().map(|(_, folder)| folder.0.clone()).collect(),
         max_line: typed.max_line.0,
         rotate_wait: typed.rotate_wait.0,
         watch: match typed.watch {

@@ -97,22 +97,13 @@ impl Validator<'_> {
             };
             let near = did_you_mean(name, known.iter().copied());
             let known = known.join(", ");
-            self.error(
-                &path,
-                format!("there is no destination {name:?}{near}; there are: {known}"),
-            );
+            self.error(&path, format!("there is no destination {name:?}{near}; there are: {known}"));
         }
-        typed
-            .iter()
-            .map(|(_, name)| DestinationName::from(name.as_str()))
-            .collect()
+        typed.iter().map(|(_, name)| DestinationName::from(name.as_str())).collect()
     }
 
     fn steps(&mut self, path: &Path, typed: &raw::List<raw::Step>) -> Vec<Step> {
-        typed
-            .iter()
-            .map(|(index, step)| self.step(&path.index(index), step))
-            .collect()
+        typed.iter().map(|(index, step)| self.step(&path.index(index), step)).collect()
     }
 
     fn step(&mut self, path: &Path, typed: &raw::Step) -> Step {

@@ -1,0 +1,253 @@
+//! Finding the files that the routes want.
+
+use std::collections::HashSet;
+use std::fs::{self, Metadata};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::identity::FileId;
+use super::pattern::Pattern;
+
+/// The files of one route.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// The files it takes.
+    pub files: Vec<Pattern>,
+    /// The files it leaves to later routes.
+    pub exclude: Vec<Pattern>,
+}
+
+impl Selection {
+    /// Whether it takes a file of this path.
+    pub fn takes(&self, path: &Path) -> bool {
+        self.files.iter().any(|pattern| pattern.matches(path))
+            && !self.exclude.iter().any(|pattern| pattern.matches(path))
+    }
+}
+
+/// The first of these that takes the path.
+pub fn route_of(routes: &[Selection], path: &Path) -> Option<usize> {
+    routes.iter().position(|route| route.takes(path))
+}
+
+/// A file that a route wants.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// By its pattern's path; links in it are not resolved.
+    pub path: PathBuf,
+    /// The index of the route.
+    pub route: usize,
+    /// Which file it is.
+    pub id: FileId,
+    /// Its length in bytes.
+    pub len: u64,
+    /// When it was last written.
+    pub modified: SystemTime,
+}
+
+/// What a look at the folders gave.
+#[derive(Debug, Default)]
+pub struct Walk {
+    /// By route, then by path.
+    pub found: Vec<Found>,
+    /// The folders that were looked into, links resolved: changes happen there.
+    pub folders: HashSet<PathBuf>,
+    /// What could not be looked into, and why. A folder that is not there is no error.
+    pub refused: Vec<(PathBuf, String)>,
+}
+
+/// Where links may lead.
+#[derive(Clone, Debug)]
+pub struct Roots(Vec<PathBuf>);
+
+impl Roots {
+    /// The given folders and those of the patterns, links in their own names resolved.
+    pub fn new<'a>(allowed: &[PathBuf], patterns: impl Iterator<Item = &'a Pattern>) -> Self {
+        let all = allowed.iter().cloned().chain(patterns.map(|pattern| pattern.base().to_owned()));
+        let mut roots: Vec<PathBuf> = all.flat_map(|root| [fs::canonicalize(&root).ok(), Some(root)]).flatten().collect();
+        roots.sort();
+        roots.dedup();
+        Self(roots)
+    }
+
+    /// Whether a path without links lies in one of them.
+    pub fn allow(&self, real: &Path) -> bool {
+        self.0.iter().any(|root| real.starts_with(root))
+    }
+}
+
+/// Looks for all files of the routes.
+pub fn walk(routes: &[Selection], roots: &Roots) -> Walk {
+    let mut walker = Walker { routes, roots, walk: Walk::default(), seen: HashSet::new() };
+    let mut bases: Vec<&Path> = routes.iter().flat_map(|route| &route.files).map(Pattern::base).collect();
+    bases.sort_unstable();
+    bases.dedup();
+    for base in bases {
+        walker.folder(base);
+    }
+    let mut walk = walker.walk;
+    walk.found.sort_by(|a, b| (a.route, &a.path).cmp(&(b.route, &b.path)));
+    walk
+}
+
+struct Walker<'a> {
+    routes: &'a [Selection],
+    roots: &'a Roots,
+    walk: Walk,
+    seen: HashSet<PathBuf>,
+}
+
+impl Walker<'_> {
+    fn folder(&mut self, folder: &Path) {
+        // By its name, since one folder may be reached by two names of which only one matches a pattern.
+        if !self.seen.insert(folder.to_owned()) {
+            return;
+        }
+        let real = match fs::canonicalize(folder) {
+            Ok(real) => real,
+            Err(error) => return self.refuse(folder, &error),
+        };
+        if !self.roots.allow(&real) {
+            return self.refuse_link(folder, &real);
+        }
+        // A link that leads back above itself.
+        if folder != real && folder.starts_with(&real) {
+            return;
+        }
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) => return self.refuse(folder, &error),
+        };
+        self.walk.folders.insert(real);
+        for entry in entries.flatten() {
+            let path = entry.path();
+            let Ok(kind) = entry.file_type() else { continue };
+            let wanted_below =
+                || self.routes.iter().flat_map(|route| &route.files).any(|pattern| {
+                    path.starts_with(pattern.base()) && pattern.may_match_below(&path)
+                        || pattern.base().starts_with(&path)
+                });
+            if kind.is_dir() {
+                if wanted_below() {
+                    self.folder(&path);
+                }
+                continue;
+            }
+            let route = route_of(self.routes, &path);
+            if kind.is_file() {
+                if let Some(route) = route
+                    && let Ok(metadata) = entry.metadata()
+                {
+                    self.file(path, route, &metadata);
+                }
+            } else if kind.is_symlink() && (route.is_some() || wanted_below()) {
+                self.link(path, route);
+            }
+        }
+    }
+
+    fn link(&mut self, path: PathBuf, route: Option<usize>) {
+        // A link without a target is what a removed container leaves for a moment.
+        let Ok(metadata) = fs::metadata(&path) else { return };
+        if metadata.is_dir() {
+            return self.folder(&path);
+        }
+        let (Some(route), true, Ok(real)) = (route, metadata.is_file(), fs::canonicalize(&path)) else { return };
+        if !self.roots.allow(&real) {
+            return self.refuse_link(&path, &real);
+        }
+        // What happens to the file is seen in the folder where it lies.
+        if let Some(parent) = real.parent() {
+            self.walk.folders.insert(parent.to_owned());
+        }
+        self.file(path, route, &metadata);
+    }
+
+    fn file(&mut self, path: PathBuf, route: usize, metadata: &Metadata) {
+        self.walk.found.push(Found {
+            path,
+            route,
+            id: FileId::from(metadata),
+            len: metadata.len(),
+            modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+        });
+    }
+
+    fn refuse(&mut self, path: &Path, error: &std::io::Error) {
+        if error.kind() != std::io::ErrorKind::NotFound {
+            self.walk.refused.push((path.to_owned(), error.to_string()));
+        }
+    }
+
+    fn refuse_link(&mut self, path: &Path, real: &Path) {
+        let reason = format!("it leads to {}, outside of tail.allowed_roots", real.display());
+        self.walk.refused.push((path.to_owned(), reason));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn selection(root: &Path, files: &[&str], exclude: &[&str]) -> Selection {
+        let patterns = |texts: &[&str]| {
+            texts.iter().map(|text| Pattern::new(&format!("{}{text}", root.display())).unwrap()).collect()
+        };
+        Selection { files: patterns(files), exclude: patterns(exclude) }
+    }
+
+    fn names(root: &Path, routes: &[Selection]) -> Vec<(String, usize)> {
+        let roots = Roots::new(&[], routes.iter().flat_map(|route| &route.files));
+        walk(routes, &roots)
+            .found
+            .into_iter()
+            .map(|found| (found.path.strip_prefix(root).unwrap().display().to_string(), found.route))
+            .collect()
+    }
+
+    #[test]
+    fn the_first_route_that_takes_a_file_has_it_and_exclusions_leave_it_to_later_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = &fs::canonicalize(folder.path()).unwrap();
+        for path in ["pods/a_x_1/app/0.log", "pods/b_y_2/app/0.log", "pods/b_y_2/app/0.log.gz", "nginx/access.log"] {
+            fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
+            fs::write(root.join(path), "x\n").unwrap();
+        }
+        let routes = [
+            selection(root, &["/pods/*/*/*.log", "/nginx/*"], &["/pods/b_*/**"]),
+            selection(root, &["/**/*.log"], &[]),
+        ];
+        assert_eq!(
+            names(root, &routes),
+            [
+                ("nginx/access.log".into(), 0),
+                ("pods/a_x_1/app/0.log".into(), 0),
+                ("pods/b_y_2/app/0.log".into(), 1)
+            ]
+        );
+    }
+
+    #[test]
+    fn links_are_followed_within_the_roots_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        let root = &fs::canonicalize(folder.path()).unwrap();
+        fs::create_dir_all(root.join("logs")).unwrap();
+        fs::create_dir_all(root.join("real")).unwrap();
+        fs::write(root.join("real/a.log"), "").unwrap();
+        fs::write(outside.path().join("secret.log"), "").unwrap();
+        symlink(root.join("real/a.log"), root.join("logs/a.log")).unwrap();
+        symlink(outside.path().join("secret.log"), root.join("logs/secret.log")).unwrap();
+        symlink(root.join("logs"), root.join("logs/loop")).unwrap();
+        symlink("/nowhere", root.join("logs/dangling.log")).unwrap();
+        let routes = [selection(root, &["/logs/**/*.log"], &[])];
+        let roots = |allowed: &[PathBuf]| Roots::new(allowed, routes.iter().flat_map(|route| &route.files));
+        let strict = walk(&routes, &roots(&[]));
+        assert!(strict.found.is_empty());
+        assert_eq!(strict.refused.len(), 2);
+        let open = walk(&routes, &roots(&[root.join("real")]));
+        assert_eq!(open.found.len(), 1);
+        assert!(open.folders.contains(&root.join("real")), "changes are seen where the file lies");
+    }
+}
