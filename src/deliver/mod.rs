@@ -1,7 +1,37 @@
 //! Delivery: records become requests within the service's limits, and every entry of an answer is looked at.
+//!
+//! ```text
+//! runs ─► Dispatcher (batch, retry) ─► Request ─► Service (Firehose, Kinesis, directory) ─► Answer ─┐
+//!              ▲                                                                                    │
+//!              └──────────────────────── acked, refused, again ◄────────────────────────────────────┘
+//! ```
+//!
+//! The [`Dispatcher`] decides and does nothing: it has neither a clock nor a socket. A [`Service`] sends one
+//! request and tells what became of it. The loop that joins them, and the buffer, is the agent's:
+//!
+//! - while [`Dispatcher::room`], offer it runs from the buffer;
+//! - do what [`Dispatcher::next`] says;
+//! - give each [`Answer`] to [`Dispatcher::answered`] and acknowledge in the buffer what it settled. A request
+//!   whose answer is never given stays in flight for ever: a task that dies must be answered for.
+//!
+//! What was not settled when the process ends is still in the buffer, and is offered again at the next start.
 
+mod answer;
+mod batch;
+mod dispatch;
+mod entry;
+mod retry;
 mod settings;
+#[cfg(test)]
+mod testing;
 
+pub use answer::{Answer, Class, Failure, Outcome, classify};
+pub use batch::{
+    FIREHOSE_RECORD_SIZE, FIREHOSE_REQUEST_SIZE, KINESIS_REQUEST_SIZE, MAX_ENTRIES, Reason, Refused, Shape,
+};
+pub use dispatch::{Dispatcher, Health, Next, Settled};
+pub use entry::{Entry, Request};
+pub use retry::Backoff;
 pub use settings::{
     Aggregation, Aws, Batch, Compression, Destination, Directory, Firehose, Kinesis, Packing, PartitionKey,
     Retry,
