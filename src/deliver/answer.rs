@@ -25,6 +25,45 @@ impl Answer {
     pub fn taken() -> Self {
         Self::from(Outcome::Judged(Vec::new()))
     }
+
+    /// What a service said about each of the entries that were sent, in their order. One that it said nothing
+    /// about was not taken.
+    pub(super) fn judged<'a>(
+        sent: usize,
+        verdicts: impl Iterator<Item = Verdict<'a>>,
+        request_id: Option<&str>,
+    ) -> Self {
+        let verdicts = verdicts.map(Verdict::failure).chain(std::iter::repeat_with(|| {
+            Some(Failure::local(
+                Class::Retry,
+                "Unanswered",
+                "the answer has no result for it",
+            ))
+        }));
+        let failures = verdicts.take(sent).enumerate();
+        Self {
+            outcome: Outcome::Judged(failures.filter_map(|(index, it)| Some((index, it?))).collect()),
+            request_id: request_id.map(str::to_owned),
+        }
+    }
+}
+
+/// What a service said about one entry.
+pub(super) struct Verdict<'a> {
+    /// The id or sequence number that it gave the entry: only with that it was taken.
+    pub(super) id: Option<&'a str>,
+    pub(super) code: Option<&'a str>,
+    pub(super) message: Option<&'a str>,
+}
+
+impl Verdict<'_> {
+    fn failure(self) -> Option<Failure> {
+        match (self.code, self.id) {
+            (Some(code), _) => Some(Failure::from_service(code, self.message.unwrap_or_default(), 200)),
+            (None, Some(_)) => None,
+            (None, None) => Some(Failure::local(Class::Retry, "Unanswered", "its result has no id")),
+        }
+    }
 }
 
 impl From<Outcome> for Answer {
@@ -290,6 +329,26 @@ mod tests {
         let message =
             "1 validation error detected: Value at 'records.1.member.data' failed to satisfy constraint";
         assert_eq!(classify("ValidationException", message, 400), Class::Poison);
+    }
+
+    #[test]
+    fn an_entry_is_taken_only_if_the_answer_says_so() {
+        let verdict = |id, code| Verdict {
+            id,
+            code,
+            message: None,
+        };
+        let verdicts = [
+            verdict(Some("1"), None),
+            verdict(None, None),
+            verdict(Some("2"), Some("InternalFailure")),
+        ];
+        let answer = Answer::judged(5, verdicts.into_iter(), Some("id"));
+        let Outcome::Judged(failures) = answer.outcome else {
+            panic!("the call went well");
+        };
+        let failed: Vec<usize> = failures.iter().map(|(index, _)| *index).collect();
+        assert_eq!(failed, [1, 2, 3, 4]);
     }
 
     #[test]

@@ -17,20 +17,28 @@
 //! What was not settled when the process ends is still in the buffer, and is offered again at the next start.
 
 mod answer;
+mod aws;
 mod batch;
+mod directory;
 mod dispatch;
 mod entry;
+mod firehose;
+mod kinesis;
 mod retry;
 mod settings;
 #[cfg(test)]
 mod testing;
 
 pub use answer::{Answer, Class, Failure, Outcome, classify};
+pub use aws::{ConnectError, HttpClients};
 pub use batch::{
     FIREHOSE_RECORD_SIZE, FIREHOSE_REQUEST_SIZE, KINESIS_REQUEST_SIZE, MAX_ENTRIES, Reason, Refused, Shape,
 };
+pub use directory::LocalDirectory;
 pub use dispatch::{Dispatcher, Health, Next, Settled};
 pub use entry::{Entry, Request};
+pub use firehose::DeliveryStream;
+pub use kinesis::DataStream;
 pub use retry::Backoff;
 pub use settings::{
     Aggregation, Aws, Batch, Compression, Destination, Directory, Firehose, Kinesis, Packing, PartitionKey,
