@@ -24,7 +24,9 @@ mod dispatch;
 mod entry;
 mod firehose;
 mod kinesis;
+mod metrics;
 mod retry;
+mod service;
 mod settings;
 #[cfg(test)]
 mod testing;
@@ -39,7 +41,9 @@ pub use dispatch::{Dispatcher, Health, Next, Settled};
 pub use entry::{Entry, Request};
 pub use firehose::DeliveryStream;
 pub use kinesis::DataStream;
+pub use metrics::{DestinationMetrics, Metrics};
 pub use retry::Backoff;
+pub use service::Service;
 pub use settings::{
     Aggregation, Aws, Batch, Compression, Destination, Directory, Firehose, Kinesis, Packing, PartitionKey,
     Retry,
