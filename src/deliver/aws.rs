@@ -265,13 +265,11 @@ fn undelivered(error: &(dyn Error + 'static)) -> Failure {
     Failure::local(Class::Retry, "Connection", chain(error))
 }
 
-/// An I/O error's `source` is that of the error inside: the error inside has to be asked for.
+/// An I/O error's `source` is that of the error inside: the error inside, which may be one again, has to be
+/// asked for.
 fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    let inside = error
-        .downcast_ref::<std::io::Error>()
-        .and_then(std::io::Error::get_ref);
-    match inside {
-        Some(inside) => inside.downcast_ref(),
+    match error.downcast_ref::<std::io::Error>() {
+        Some(error) => tls_error(error.get_ref()?),
         None => error.downcast_ref(),
     }
 }
@@ -292,53 +290,4 @@ fn chain(error: &(dyn Error + 'static)) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bundle_that_is_none_is_told_and_does_not_panic() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("ca.pem");
-        assert!(
-            trust_store(&path)
-                .unwrap_err()
-                .to_string()
-                .contains("cannot be read")
-        );
-        std::fs::write(&path, "no certificate at all").unwrap();
-        assert!(
-            trust_store(&path)
-                .unwrap_err()
-                .to_string()
-                .contains("holds no certificate")
-        );
-        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        std::fs::write(&path, broken).unwrap();
-        assert!(trust_store(&path).unwrap_err().to_string().contains("not PEM"));
-    }
-
-    #[test]
-    fn only_https_goes_through_a_proxy() {
-        let env = |pairs: &'static [(&str, &str)]| {
-            move |name: &str| {
-                let found = pairs.iter().find(|(key, _)| *key == name);
-                found.map(|(_, value)| (*value).to_owned())
-            }
-        };
-        assert!(proxy(env(&[])).unwrap().is_disabled());
-        assert!(proxy(env(&[("HTTPS_PROXY", "")])).unwrap().is_disabled());
-        assert!(
-            proxy(env(&[("HTTP_PROXY", "http://proxy:1")]))
-                .unwrap()
-                .is_disabled()
-        );
-        assert!(
-            !proxy(env(&[("HTTPS_PROXY", "http://proxy:1")]))
-                .unwrap()
-                .is_disabled()
-        );
-        assert!(!proxy(env(&[("https_proxy", "proxy:1")])).unwrap().is_disabled());
-        let wrong = proxy(env(&[("HTTPS_PROXY", "ftp://proxy")])).unwrap_err();
-        assert!(wrong.to_string().starts_with("HTTPS_PROXY: "), "{wrong}");
-    }
-}
+mod tests;

@@ -5,9 +5,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::super::super::batch::Shape;
-use super::super::super::dispatch::{Dispatcher, Next};
-use super::super::super::retry::Backoff;
-use super::super::super::testing::run_of;
+use super::super::super::testing;
 use super::*;
 use crate::units::ByteSize;
 
@@ -22,14 +20,7 @@ fn files(folder: &TempDir, compression: Compression) -> Files {
 }
 
 fn request(records: &[&[u8]]) -> Request {
-    let backoff = Backoff::new(Duration::ZERO, Duration::ZERO);
-    let mut dispatcher = Dispatcher::new(Shape::directory(), 1, backoff, fastrand::Rng::with_seed(1));
-    dispatcher.drain();
-    dispatcher.offer(run_of(1, 0, records), Instant::now());
-    match dispatcher.next(Instant::now()) {
-        Next::Send(request) => request,
-        other => panic!("{other:?}"),
-    }
+    testing::request(Shape::directory(), testing::run_of(1, 0, records))
 }
 
 fn noon() -> Timestamp {

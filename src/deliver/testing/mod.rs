@@ -1,13 +1,17 @@
 //! Runs and settings for this stage's tests.
 
+mod endpoint;
+
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::settings::{Aggregation, Batch, Firehose, Kinesis, Packing, PartitionKey, Retry};
-use super::{Aws, Request};
+use super::{Aws, Backoff, Dispatcher, Next, Request, Shape};
 use crate::record::{Records, Run};
 use crate::units::ByteSize;
+pub(super) use endpoint::{Endpoint, Reply};
 
 /// A run of chunk `chunk`, from record `first` on.
 pub(super) fn run_of(chunk: u64, first: u32, records: &[&[u8]]) -> Run {
@@ -68,5 +72,18 @@ pub(super) fn kinesis(aggregation: Aggregation) -> Kinesis {
         max_record_size: ByteSize(1 << 20),
         batch: batch(),
         retry: Retry::default(),
+    }
+}
+
+/// A request as a dispatcher of this shape makes it of one run.
+pub(super) fn request(shape: Shape, run: Run) -> Request {
+    let backoff = Backoff::new(Duration::ZERO, Duration::ZERO);
+    let mut dispatcher = Dispatcher::new(shape, 1, backoff, fastrand::Rng::with_seed(1));
+    dispatcher.drain();
+    let now = Instant::now();
+    dispatcher.offer(run, now);
+    match dispatcher.next(now) {
+        Next::Send(request) => request,
+        other => panic!("nothing to send: {other:?}"),
     }
 }
