@@ -102,3 +102,80 @@ fn failure(error: &io::Error) -> Failure {
     };
     Failure::local(class, &format!("{:?}", error.kind()), error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::batch::Shape;
+    use super::super::settings::Compression;
+    use super::super::testing::{request, run_of};
+    use super::*;
+    use crate::units::ByteSize;
+
+    fn directory(path: std::path::PathBuf) -> LocalDirectory {
+        let settings = Directory {
+            path,
+            max_size: ByteSize(1 << 20),
+            max_age: Duration::from_secs(300),
+            compression: Compression::None,
+        };
+        LocalDirectory::new(&settings, &"archive".into())
+    }
+
+    fn open_files(folder: &std::path::Path) -> usize {
+        let names = std::fs::read_dir(folder).unwrap();
+        names
+            .filter(|entry| {
+                entry
+                    .as_ref()
+                    .unwrap()
+                    .file_name()
+                    .to_str()
+                    .unwrap()
+                    .ends_with(".open")
+            })
+            .count()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_quiet_file_is_closed_at_its_age() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Arc::new(directory(folder.path().to_owned()));
+        let tending = tokio::spawn({
+            let directory = directory.clone();
+            async move { directory.tend().await }
+        });
+        let request = request(Shape::directory(), run_of(1, 0, &[b"one"]));
+        assert_eq!(directory.send(&request).await, Answer::taken());
+        let begun = Instant::now();
+        assert_eq!(open_files(folder.path()), 1);
+        while open_files(folder.path()) > 0 {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+        }
+        assert!(
+            begun.elapsed() >= Duration::from_secs(290),
+            "{:?}",
+            begun.elapsed()
+        );
+        assert!(
+            begun.elapsed() <= Duration::from_secs(320),
+            "{:?}",
+            begun.elapsed()
+        );
+        tending.abort();
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_cannot_be_made_holds_the_records() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, "").unwrap();
+        let request = request(Shape::directory(), run_of(1, 0, &[b"one"]));
+        let answer = directory(path.join("below")).send(&request).await;
+        let super::super::Outcome::Failed(failure) = answer.outcome else {
+            panic!("it was written where nothing can be");
+        };
+        assert_eq!(failure.class, Class::Hold);
+    }
+}

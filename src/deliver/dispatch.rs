@@ -22,7 +22,9 @@ use tokio::time::Instant;
 use super::answer::{Answer, Class, Failure, Outcome};
 use super::batch::{Batcher, Linger, Reason, Refused, Shape};
 use super::entry::{Entry, Part, Request};
+use super::health::Health;
 use super::retry::Backoff;
+use super::settled::Settled;
 use crate::record::Run;
 
 /// Turns runs into requests, and answers into acknowledgements.
@@ -69,57 +71,6 @@ pub enum Next {
     Wait(Instant),
     /// Nothing until records are offered or an answer comes.
     Idle,
-}
-
-/// What an answer settled.
-#[derive(Debug, Default)]
-pub struct Settled {
-    /// Taken by the service: they may leave the buffer.
-    pub acked: Vec<Run>,
-    /// Never to be taken: they become dead letters, and then leave the buffer.
-    pub refused: Vec<Refused>,
-    /// Records that were taken.
-    pub delivered_records: usize,
-    /// Their payload's bytes.
-    pub delivered_bytes: usize,
-    /// Records that will be sent again.
-    pub retried_records: usize,
-    /// The failures by code, with the number of the service's records that each concerns, for metrics and logs.
-    pub failures: Vec<(Failure, usize)>,
-}
-
-impl Settled {
-    fn note(&mut self, failure: &Failure, entries: usize) {
-        match self
-            .failures
-            .iter_mut()
-            .find(|(known, _)| known.code == failure.code)
-        {
-            Some((_, count)) => *count += entries,
-            None => self.failures.push((failure.clone(), entries)),
-        }
-    }
-}
-
-/// How a destination does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Health {
-    /// It takes what it is sent, or was not asked yet.
-    Fine,
-    /// It fails or throttles for the moment; what is not taken is sent again.
-    BackingOff {
-        /// Since when.
-        since: Instant,
-        /// The last failure.
-        reason: String,
-    },
-    /// It will take nothing until somebody does something: credentials, permissions, the stream's name, …
-    Denied {
-        /// Since when.
-        since: Instant,
-        /// The last failure.
-        reason: String,
-    },
 }
 
 impl Dispatcher {
@@ -329,7 +280,7 @@ impl Dispatcher {
             Class::Hold => self.backoff.long_pause(&mut self.rng),
             _ => self.backoff.pause(self.failed_rounds, &mut self.rng),
         };
-        self.complain(failure, now);
+        self.health.worsen(failure, now);
         if round == self.round {
             self.failed_rounds = self.failed_rounds.saturating_add(1);
             self.begin_round(now + pause);
@@ -339,7 +290,7 @@ impl Dispatcher {
     /// Most was taken, yet the service throttles: a short pause, and less at once.
     fn slow_down(&mut self, failure: &Failure, round: u64, now: Instant) {
         let pause = self.backoff.pause(0, &mut self.rng);
-        self.complain(failure, now);
+        self.health.worsen(failure, now);
         if round == self.round {
             self.failed_rounds = 0;
             self.begin_round(now + pause);
@@ -351,21 +302,6 @@ impl Dispatcher {
         self.round += 1;
         self.allowed = (self.allowed / 2).max(1);
         self.paused_until = Some(at);
-    }
-
-    fn complain(&mut self, failure: &Failure, now: Instant) {
-        let reason = failure.to_string();
-        let denied = failure.class == Class::Hold;
-        let since = match &self.health {
-            Health::BackingOff { since, .. } if !denied => *since,
-            Health::Denied { since, .. } if denied => *since,
-            _ => now,
-        };
-        self.health = if denied {
-            Health::Denied { since, reason }
-        } else {
-            Health::BackingOff { since, reason }
-        };
     }
 
     /// Entries that were refused for their content: half of them in a request of its own, and the other half;

@@ -12,8 +12,10 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::answer::{Class, Failure};
 use super::batch::Refused;
-use super::dispatch::{Dispatcher, Health, Settled};
+use super::dispatch::Dispatcher;
 use super::entry::Request;
+use super::health::Health;
+use super::settled::Settled;
 use crate::source::DestinationName;
 
 /// Upper bounds of the latency's buckets, in seconds: a request takes some 20 ms near by, and 30 s at most.

@@ -23,11 +23,13 @@ mod directory;
 mod dispatch;
 mod entry;
 mod firehose;
+mod health;
 mod kinesis;
 mod metrics;
 mod retry;
 mod service;
 mod settings;
+mod settled;
 #[cfg(test)]
 mod testing;
 
@@ -37,9 +39,10 @@ pub use batch::{
     FIREHOSE_RECORD_SIZE, FIREHOSE_REQUEST_SIZE, KINESIS_REQUEST_SIZE, MAX_ENTRIES, Reason, Refused, Shape,
 };
 pub use directory::LocalDirectory;
-pub use dispatch::{Dispatcher, Health, Next, Settled};
+pub use dispatch::{Dispatcher, Next};
 pub use entry::{Entry, Request};
 pub use firehose::DeliveryStream;
+pub use health::Health;
 pub use kinesis::DataStream;
 pub use metrics::{DestinationMetrics, Metrics};
 pub use retry::Backoff;
@@ -48,3 +51,4 @@ pub use settings::{
     Aggregation, Aws, Batch, Compression, Destination, Directory, Firehose, Kinesis, Packing, PartitionKey,
     Retry,
 };
+pub use settled::Settled;

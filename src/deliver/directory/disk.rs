@@ -1,65 +1,73 @@
 //! The few things that are done to the disk here, all in one place.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::Path;
 
-/// Makes a file that was not there before.
-pub(super) fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).open(path)
-}
+/// The host's file system.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HostDisk;
 
-pub(super) fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).open(path)
-}
-
-/// Writes at the file's end, and to the disk.
-pub(super) fn append(file: &mut File, bytes: &[u8]) -> io::Result<()> {
-    file.write_all(bytes)?;
-    file.sync_data()
-}
-
-/// Cuts the file, on the disk too.
-pub(super) fn cut(file: &File, length: u64) -> io::Result<()> {
-    file.set_len(length)?;
-    file.sync_all()
-}
-
-pub(super) fn remove(path: &Path) -> io::Result<()> {
-    fs::remove_file(path)
-}
-
-/// Moves a file into a folder below `top`, which is made where needed; afterwards all of it is on the disk.
-pub(super) fn move_below(top: &Path, from: &Path, folder: &Path, name: &str) -> io::Result<()> {
-    let target = top.join(folder);
-    fs::create_dir_all(&target)?;
-    fs::rename(from, target.join(name))?;
-    for folder in target.ancestors() {
-        sync_folder(folder)?;
-        if folder == top {
-            break;
-        }
+impl HostDisk {
+    /// Creates a file that must not exist yet.
+    pub(super) fn create(self, path: &Path) -> io::Result<DiskFile> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(0o600);
+        options.open(path).map(DiskFile)
     }
-    Ok(())
-}
 
-/// Puts a folder's entries on the disk.
-pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
-
-pub(super) fn make_folders(path: &Path) -> io::Result<()> {
-    fs::create_dir_all(path)
-}
-
-/// The names in a folder; those that are not UTF-8 are left out.
-pub(super) fn names(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if let Ok(name) = entry.file_name().into_string() {
-            names.push((name, entry.path()));
-        }
+    /// Opens a file for reading and writing.
+    pub(super) fn open(self, path: &Path) -> io::Result<DiskFile> {
+        OpenOptions::new().read(true).write(true).open(path).map(DiskFile)
     }
-    Ok(names)
+
+    /// Moves a file. Durable once the folders are synced.
+    pub(super) fn rename(self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    /// Removes a file.
+    pub(super) fn remove(self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    /// Makes creations, renames and removals in a folder durable.
+    pub(super) fn sync_folder(self, folder: &Path) -> io::Result<()> {
+        File::open(folder)?.sync_all()
+    }
+
+    /// Creates a folder and those above it, where they are missing.
+    pub(super) fn create_folder(self, folder: &Path) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct DiskFile(File);
+
+impl DiskFile {
+    /// Writes all parts, one after the other, at `offset`, or fails.
+    pub(super) fn write_at(&self, parts: &[&[u8]], mut offset: u64) -> io::Result<()> {
+        for part in parts {
+            self.0.write_all_at(part, offset)?;
+            offset += part.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Makes what was written durable.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    /// Cuts the file to this length.
+    pub(super) fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    /// The open file, for reading.
+    pub(super) fn file(&self) -> &File {
+        &self.0
+    }
 }

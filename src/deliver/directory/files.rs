@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::super::entry::{Entry, Request};
 use super::super::settings::{Compression, Directory};
-use super::disk;
+use super::disk::{DiskFile, HostDisk};
 use crate::source::DestinationName;
 
 /// The last part of an open file's name; the first is a dot.
@@ -23,6 +23,7 @@ const UUID_LEN: usize = 36;
 /// The files of one destination.
 #[derive(Debug)]
 pub(super) struct Files {
+    disk: HostDisk,
     settings: Directory,
     name: DestinationName,
     open: Option<Open>,
@@ -34,7 +35,7 @@ pub(super) struct Files {
 
 #[derive(Debug)]
 struct Open {
-    file: File,
+    file: DiskFile,
     path: PathBuf,
     length: u64,
     since: Instant,
@@ -43,6 +44,7 @@ struct Open {
 impl Files {
     pub(super) fn new(settings: Directory, name: DestinationName) -> Self {
         Self {
+            disk: HostDisk,
             settings,
             name,
             open: None,
@@ -55,9 +57,16 @@ impl Files {
     /// after before anything else is written.
     pub(super) fn write(&mut self, request: &Request, now: Timestamp, at: Instant) -> io::Result<()> {
         self.recover()?;
-        let bytes = self.encode(request)?;
+        let compressed;
+        let parts: Vec<&[u8]> = match self.settings.compression {
+            Compression::None => request.entries.iter().flat_map(Entry::pieces).collect(),
+            Compression::Gzip => {
+                compressed = gzip_member(request)?;
+                vec![&compressed]
+            }
+        };
+        let added = parts.iter().map(|part| part.len() as u64).sum::<u64>();
         self.close_if_due(at)?;
-        let added = bytes.len() as u64;
         if let Some(open) = &self.open
             && open.length + added > self.settings.max_size.0
         {
@@ -67,7 +76,8 @@ impl Files {
             Some(open) => open,
             None => self.create(now, at)?,
         };
-        if let Err(error) = disk::append(&mut open.file, &bytes) {
+        let written = open.file.write_at(&parts, open.length);
+        if let Err(error) = written.and_then(|()| open.file.sync()) {
             self.recovered = false;
             return Err(error);
         }
@@ -100,24 +110,10 @@ impl Files {
         result
     }
 
-    fn encode(&self, request: &Request) -> io::Result<Vec<u8>> {
-        let pieces = request.entries.iter().flat_map(Entry::pieces);
-        match self.settings.compression {
-            Compression::None => Ok(pieces.collect::<Vec<_>>().concat()),
-            Compression::Gzip => {
-                let mut gzip = GzEncoder::new(Vec::new(), flate2::Compression::default());
-                for piece in pieces {
-                    gzip.write_all(piece)?;
-                }
-                gzip.finish()
-            }
-        }
-    }
-
     fn create(&mut self, now: Timestamp, at: Instant) -> io::Result<Open> {
-        disk::make_folders(&self.settings.path)?;
+        self.disk.create_folder(&self.settings.path)?;
         let path = self.settings.path.join(format!(".{}{OPEN}", self.file_name(now)));
-        let file = disk::create(&path)?;
+        let file = self.disk.create(&path)?;
         self.acknowledged = Some((path.clone(), 0));
         let open = Open {
             file,
@@ -125,7 +121,7 @@ impl Files {
             length: 0,
             since: at,
         };
-        if let Err(error) = disk::sync_folder(&self.settings.path) {
+        if let Err(error) = self.disk.sync_folder(&self.settings.path) {
             self.recovered = false;
             return Err(error);
         }
@@ -147,25 +143,22 @@ impl Files {
             return Ok(());
         }
         self.open = None;
-        let left = match disk::names(&self.settings.path) {
-            Ok(left) => left,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(error),
-        };
-        for (name, path) in left {
-            if closed_name(&name).is_some_and(|closed| self.is_ours(closed)) {
-                let file = disk::open(&path)?;
-                let whole = match &self.acknowledged {
-                    Some((known, length)) if *known == path => *length,
-                    _ if name.ends_with(".gz.open") => whole_members(&file)?,
-                    _ => whole_lines(&file)?,
-                };
-                disk::cut(&file, whole)?;
-                if whole == 0 {
-                    disk::remove(&path)?;
-                } else {
-                    self.finish(&path)?;
-                }
+        for (name, path) in names(&self.settings.path)? {
+            if !closed_name(&name).is_some_and(|closed| self.is_ours(closed)) {
+                continue;
+            }
+            let file = self.disk.open(&path)?;
+            let whole = match &self.acknowledged {
+                Some((known, length)) if *known == path => *length,
+                _ if name.ends_with(".gz.open") => whole_members(file.file())?,
+                _ => whole_lines(file.file())?,
+            };
+            file.set_len(whole)?;
+            file.sync()?;
+            if whole == 0 {
+                self.disk.remove(&path)?;
+            } else {
+                self.finish(&path)?;
             }
         }
         self.acknowledged = None;
@@ -182,7 +175,17 @@ impl Files {
         let time = &closed[self.name.as_str().len() + "-1-".len()..];
         // Of `YYYY-MM-DD-HH-…`.
         let folder: PathBuf = time.split('-').take(4).collect();
-        disk::move_below(&self.settings.path, path, &folder, closed)
+        let folder = self.settings.path.join(folder);
+        self.disk.create_folder(&folder)?;
+        self.disk.rename(path, &folder.join(closed))?;
+        // The folders on the way may be new, too.
+        for folder in folder.ancestors() {
+            self.disk.sync_folder(folder)?;
+            if folder == self.settings.path {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Whether this is a name that [`file_name`](Self::file_name) gives, and not another destination's.
@@ -202,6 +205,31 @@ impl Files {
                     && digits_at(8..10)
             })
     }
+}
+
+/// The names in a folder, if it is there; those that are not UTF-8 are not ours and are left out.
+fn names(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        if let Ok(name) = entry.file_name().into_string() {
+            names.push((name, entry.path()));
+        }
+    }
+    Ok(names)
+}
+
+/// The request's lines as one gzip member.
+fn gzip_member(request: &Request) -> io::Result<Vec<u8>> {
+    let mut gzip = GzEncoder::new(Vec::new(), flate2::Compression::default());
+    for piece in request.entries.iter().flat_map(Entry::pieces) {
+        gzip.write_all(piece)?;
+    }
+    gzip.finish()
 }
 
 /// The name that an open file will have.
