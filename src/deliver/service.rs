@@ -88,3 +88,77 @@ impl Dispatcher {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::super::dispatch::Next;
+    use super::super::settings::{Compression, Directory};
+    use super::super::testing::run_of;
+    use super::*;
+    use crate::units::ByteSize;
+
+    #[tokio::test]
+    async fn every_line_offered_is_in_a_file_once_after_the_drain() {
+        let folder = tempfile::tempdir().unwrap();
+        let destination = Destination::Directory(Directory {
+            path: folder.path().to_owned(),
+            max_size: ByteSize(10_000),
+            max_age: Duration::from_secs(300),
+            compression: Compression::None,
+        });
+        let service = Arc::new(Service::new(
+            &destination,
+            &"local".into(),
+            &HttpClients::default(),
+        ));
+        let mut dispatcher = Dispatcher::of(&destination, fastrand::Rng::with_seed(5));
+        dispatcher.drain();
+        let lines: Vec<String> = (0..5000).map(|number| format!("line {number}")).collect();
+        let mut runs = lines.chunks(7);
+        let mut acked = 0;
+        while acked < lines.len() {
+            while dispatcher.room() && dispatcher.held_records() < 500 {
+                let Some(chunk) = runs.next() else { break };
+                let records: Vec<&[u8]> = chunk.iter().map(String::as_bytes).collect();
+                assert!(
+                    dispatcher
+                        .offer(run_of(1, 0, &records), Instant::now())
+                        .is_empty()
+                );
+            }
+            let Next::Send(request) = dispatcher.next(Instant::now()) else {
+                panic!("nothing to send, {acked} acknowledged");
+            };
+            let id = request.id;
+            let sending = service.clone();
+            let answer = tokio::spawn(async move { sending.send(&request).await })
+                .await
+                .unwrap();
+            let settled = dispatcher.answered(id, answer, Instant::now());
+            acked += settled.acked.iter().map(crate::record::Run::len).sum::<usize>();
+        }
+        service.close().await.unwrap();
+
+        let mut found = Vec::new();
+        let mut folders = vec![folder.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    found.extend(std::fs::read_to_string(path).unwrap().lines().map(str::to_owned));
+                }
+            }
+        }
+        found.sort_unstable();
+        let mut expected = lines;
+        expected.sort_unstable();
+        assert_eq!(found, expected);
+    }
+}

@@ -1,5 +1,7 @@
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, future};
+use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -356,6 +358,72 @@ async fn https_goes_through_the_proxy_and_hosts_of_no_proxy_do_not() {
         failure.code, "Tls",
         "the endpoint itself was spoken to: {failure}"
     );
+}
+
+/// In place of the network: hands out a role's credentials, answers everything else with a 500, and keeps
+/// what it was asked.
+#[derive(Clone, Debug, Default)]
+struct Wire(Arc<Mutex<Vec<(String, String, String)>>>);
+
+impl HttpConnector for Wire {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let header = request
+            .headers()
+            .get("authorization")
+            .unwrap_or_default()
+            .to_owned();
+        let body = String::from_utf8_lossy(request.body().bytes().unwrap()).into_owned();
+        let sts = request.uri().starts_with("https://sts.");
+        self.0
+            .lock()
+            .unwrap()
+            .push((request.uri().to_owned(), header, body));
+        let (status, body) = if sts {
+            let role = "<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>AKIDROLE</AccessKeyId>\
+                <SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>\
+                <Expiration>2999-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>";
+            (200, role.to_owned())
+        } else {
+            (500, json!({"__type": "InternalFailure"}).to_string())
+        };
+        let response = HttpResponse::new(status.try_into().unwrap(), body.into());
+        HttpConnectorFuture::ready(Ok(response))
+    }
+}
+
+#[tokio::test]
+async fn a_role_is_assumed_with_the_credentials_found_and_signs_what_is_sent() {
+    let wire = Wire::default();
+    let connector = SharedHttpConnector::new(wire.clone());
+    let http = HttpClients::default();
+    let bundle = Some(PathBuf::from("bundle"));
+    let client = http_client_fn(move |_, _| connector.clone());
+    http.by_bundle.lock().unwrap().insert(bundle.clone(), client);
+    let settings = firehose(Aws {
+        ca_bundle: bundle,
+        role_arn: Some("arn:aws:iam::123456789012:role/logs".to_owned()),
+        external_id: Some("tenant-7".to_owned()),
+        ..at("https://vpce.invalid")
+    });
+    let stream = DeliveryStream::new(&settings, &http, Some(credentials()));
+    let failure = failure_of(stream.send(&request()).await);
+    assert_eq!(failure.code, "InternalFailure");
+
+    let asked = wire.0.lock().unwrap().clone();
+    assert_eq!(asked.len(), 2, "one role, one attempt: {asked:?}");
+    let (uri, signed, body) = &asked[0];
+    assert_eq!(uri, "https://sts.eu-central-1.amazonaws.com/");
+    assert!(signed.contains("Credential=AKIDTEST/"), "{signed}");
+    for part in [
+        "RoleArn=arn%3Aaws%3Aiam%3A%3A123456789012%3Arole%2Flogs",
+        "ExternalId=tenant-7",
+        "RoleSessionName=kinetail",
+    ] {
+        assert!(body.contains(part), "{part} is not in {body}");
+    }
+    let (uri, signed, _) = &asked[1];
+    assert!(uri.starts_with("https://vpce.invalid"), "{uri}");
+    assert!(signed.contains("Credential=AKIDROLE/"), "{signed}");
 }
 
 #[test]
