@@ -1,8 +1,54 @@
 //! Delivery: records become requests within the service's limits, and every entry of an answer is looked at.
+//!
+//! ```text
+//! runs ─► Dispatcher (batch, retry) ─► Request ─► Service (Firehose, Kinesis, directory) ─► Answer ─┐
+//!              ▲                                                                                    │
+//!              └──────────────────────── acked, refused, again ◄────────────────────────────────────┘
+//! ```
+//!
+//! The [`Dispatcher`] decides and does nothing: it has neither a clock nor a socket. A [`Service`] sends one
+//! request and tells what became of it. The loop that joins them, and the buffer, is the agent's:
+//!
+//! - while [`Dispatcher::room`], offer it runs from the buffer;
+//! - do what [`Dispatcher::next`] says;
+//! - give each [`Answer`] to [`Dispatcher::answered`] and acknowledge in the buffer what it settled. A request
+//!   whose answer is never given stays in flight for ever: a task that dies must be answered for.
+//!
+//! What was not settled when the process ends is still in the buffer, and is offered again at the next start.
 
+mod answer;
+mod aws;
+mod batch;
+mod directory;
+mod dispatch;
+mod entry;
+mod firehose;
+mod health;
+mod kinesis;
+mod metrics;
+mod retry;
+mod service;
 mod settings;
+mod settled;
+#[cfg(test)]
+mod testing;
 
+pub use answer::{Answer, Class, Failure, Outcome, classify};
+pub use aws::{ConnectError, HttpClients};
+pub use batch::{
+    FIREHOSE_RECORD_SIZE, FIREHOSE_REQUEST_SIZE, KINESIS_REQUEST_SIZE, MAX_ENTRIES, Reason, Refused, Shape,
+};
+pub use directory::LocalDirectory;
+pub use dispatch::{Dispatcher, Next};
+pub use entry::{Entry, Request};
+pub use firehose::DeliveryStream;
+pub use health::Health;
+pub use kinesis::DataStream;
+pub use metrics::{DestinationMetrics, Metrics};
+pub use retry::Backoff;
+pub use service::Service;
 pub use settings::{
     Aggregation, Aws, Batch, Compression, Destination, Directory, Firehose, Kinesis, Packing, PartitionKey,
     Retry,
 };
+pub use settled::Settled;

@@ -1,0 +1,250 @@
+use proptest::prelude::*;
+
+use super::super::testing::{firehose, kinesis, sized};
+use super::*;
+
+const PACKED: Packing = Packing::Newline {
+    max_size: ByteSize(1_024_000),
+    max_lines: usize::MAX,
+};
+
+fn batcher(shape: Shape) -> Batcher {
+    Batcher::new(shape, fastrand::Rng::with_seed(7))
+}
+
+fn offer(batcher: &mut Batcher, run: Run, since: Instant) -> Vec<Refused> {
+    batcher.offer(Part {
+        run,
+        failures: 0,
+        since,
+    })
+}
+
+fn take_all(batcher: &mut Batcher, now: Instant) -> Vec<Draft> {
+    std::iter::from_fn(|| batcher.take(now, Linger::Off)).collect()
+}
+
+fn sizes(drafts: &[Draft]) -> Vec<Vec<usize>> {
+    let sizes = |draft: &Draft| draft.entries.iter().map(Entry::payload_size).collect();
+    drafts.iter().map(sizes).collect()
+}
+
+#[test]
+fn packed_records_are_filled_up_to_their_size() {
+    let mut batcher = batcher(Shape::firehose(&firehose(Packing::Newline {
+        max_size: ByteSize(1000),
+        max_lines: 500,
+    })));
+    let now = Instant::now();
+    offer(&mut batcher, sized(0, &[99; 15]), now);
+    offer(&mut batcher, sized(15, &[99; 7]), now);
+    assert_eq!(sizes(&take_all(&mut batcher, now)), [[1000, 1000, 200]]);
+}
+
+#[test]
+fn a_packed_record_holds_no_more_lines_than_allowed() {
+    let mut batcher = batcher(Shape::firehose(&firehose(Packing::Newline {
+        max_size: ByteSize(1_000_000),
+        max_lines: 4,
+    })));
+    let now = Instant::now();
+    offer(&mut batcher, sized(0, &[9; 3]), now);
+    offer(&mut batcher, sized(3, &[9; 7]), now);
+    assert_eq!(sizes(&take_all(&mut batcher, now)), [[40, 40, 20]]);
+}
+
+#[test]
+fn a_line_longer_than_a_packed_record_goes_alone() {
+    let mut batcher = batcher(Shape::firehose(&firehose(Packing::Newline {
+        max_size: ByteSize(100),
+        max_lines: 500,
+    })));
+    let now = Instant::now();
+    assert!(offer(&mut batcher, sized(0, &[9, 499, 9, 9]), now).is_empty());
+    assert_eq!(sizes(&take_all(&mut batcher, now)), [[10, 500, 20]]);
+}
+
+#[test]
+fn a_record_too_large_for_the_service_is_refused_and_its_neighbours_go() {
+    let mut batcher = batcher(Shape::firehose(&firehose(Packing::None)));
+    let now = Instant::now();
+    let refused = offer(
+        &mut batcher,
+        sized(0, &[5, FIREHOSE_RECORD_SIZE, FIREHOSE_RECORD_SIZE + 1, 5]),
+        now,
+    );
+    assert_eq!(refused.len(), 1);
+    assert_eq!(refused[0].run.ordinals(), 2..3);
+    assert_eq!(
+        refused[0].reason,
+        Reason::TooLarge {
+            size: FIREHOSE_RECORD_SIZE + 1,
+            limit: FIREHOSE_RECORD_SIZE
+        }
+    );
+    assert_eq!(
+        sizes(&take_all(&mut batcher, now)),
+        [[5, FIREHOSE_RECORD_SIZE, 5]]
+    );
+}
+
+#[test]
+fn the_newline_counts_where_it_is_sent() {
+    let now = Instant::now();
+    let mut packed = batcher(Shape::firehose(&firehose(PACKED)));
+    assert_eq!(
+        offer(&mut packed, sized(0, &[FIREHOSE_RECORD_SIZE]), now).len(),
+        1
+    );
+    assert!(offer(&mut packed, sized(0, &[FIREHOSE_RECORD_SIZE - 1]), now).is_empty());
+    let mut bare = batcher(Shape::firehose(&firehose(Packing::None)));
+    assert!(offer(&mut bare, sized(0, &[FIREHOSE_RECORD_SIZE]), now).is_empty());
+}
+
+#[test]
+fn the_partition_key_counts_towards_a_records_and_a_requests_size() {
+    let mut settings = kinesis(Aggregation::None);
+    settings.partition_key = PartitionKey::Fixed("k".repeat(100));
+    settings.max_record_size = ByteSize(1000);
+    settings.batch.target_size = ByteSize(1900);
+    let mut batcher = batcher(Shape::kinesis(&settings));
+    let now = Instant::now();
+    let refused = offer(&mut batcher, sized(0, &[900, 901, 900, 10]), now);
+    assert_eq!(refused.len(), 1);
+    assert_eq!(refused[0].run.ordinals(), 1..2);
+    let drafts = take_all(&mut batcher, now);
+    assert_eq!(sizes(&drafts), [vec![900], vec![900, 10]]);
+    assert_eq!(drafts[1].size, 900 + 100 + 10 + 100);
+}
+
+#[test]
+fn random_partition_keys_differ_and_fixed_ones_do_not() {
+    let now = Instant::now();
+    let keys = |key: PartitionKey| -> std::collections::HashSet<_> {
+        let mut settings = kinesis(Aggregation::None);
+        settings.partition_key = key;
+        let mut batcher = batcher(Shape::kinesis(&settings));
+        offer(&mut batcher, sized(0, &[1; 100]), now);
+        let drafts = take_all(&mut batcher, now);
+        drafts[0]
+            .entries
+            .iter()
+            .filter_map(Entry::partition_key)
+            .collect()
+    };
+    let random = keys(PartitionKey::Random);
+    assert_eq!(random.len(), 100);
+    assert!(random.iter().all(|key| key.len() == Key::RANDOM_LEN));
+    assert_eq!(keys(PartitionKey::Fixed("one".to_owned())).len(), 1);
+}
+
+#[test]
+fn a_request_is_full_at_500_records_and_waits_otherwise() {
+    let mut batcher = batcher(Shape::firehose(&firehose(Packing::None)));
+    let now = Instant::now();
+    offer(&mut batcher, sized(0, &[1; 501]), now);
+    assert_eq!(
+        batcher.take(now, Linger::On).map(|draft| draft.entries.len()),
+        Some(500)
+    );
+    assert!(batcher.take(now, Linger::On).is_none());
+    assert_eq!(batcher.due(), Some(now + Duration::from_secs(1)));
+    let due = now + Duration::from_secs(1);
+    assert_eq!(
+        batcher.take(due, Linger::On).map(|draft| draft.entries.len()),
+        Some(1)
+    );
+    assert_eq!(batcher.due(), None);
+}
+
+#[test]
+fn a_request_is_as_old_as_its_oldest_record() {
+    let mut batcher = batcher(Shape::firehose(&firehose(PACKED)));
+    let now = Instant::now();
+    let later = now + Duration::from_millis(700);
+    offer(&mut batcher, sized(0, &[1]), now);
+    offer(&mut batcher, sized(1, &[1]), later);
+    assert_eq!(batcher.due(), Some(now + Duration::from_secs(1)));
+}
+
+#[test]
+fn an_entry_is_split_without_loss() {
+    let mut batcher = batcher(Shape::firehose(&firehose(PACKED)));
+    let now = Instant::now();
+    for first in [0, 3, 6] {
+        offer(&mut batcher, sized(first, &[first as usize + 1; 3]), now);
+    }
+    let entry = take_all(&mut batcher, now).remove(0).entries.remove(0);
+    for count in 0..=9 {
+        let (head, tail) = entry.clone().split_at(count);
+        assert_eq!((head.records(), tail.records()), (count, 9 - count));
+        assert_eq!([head.payload(), tail.payload()].concat(), entry.payload());
+        assert_eq!(head.payload_size(), head.payload().len());
+    }
+}
+
+/// Packing or not, and the limits, small enough that tests reach all of them.
+fn any_shape() -> impl Strategy<Value = Shape> {
+    let pack = prop::option::of((1usize..300, 1usize..10))
+        .prop_map(|pack| pack.map(|(size, lines)| Pack { size, lines }));
+    let key = prop::option::of(prop_oneof![
+        Just(PartitionKey::Random),
+        "[a-z]{1,20}".prop_map(PartitionKey::Fixed)
+    ]);
+    (1usize..8, 40usize..500, 40usize..200, pack, key).prop_map(
+        |(max_entries, request_size, record_size, packing, key)| Shape {
+            max_entries,
+            request_size,
+            record_size,
+            packing: packing.map(|pack| Pack {
+                size: pack.size.min(record_size),
+                ..pack
+            }),
+            key,
+            max_age: Duration::from_secs(1),
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn every_request_keeps_the_limits_and_every_record_is_in_one_or_refused(
+        shape in any_shape(),
+        runs in prop::collection::vec(prop::collection::vec(0usize..250, 1..30), 1..20),
+    ) {
+        let mut batcher = batcher(shape.clone());
+        let now = Instant::now();
+        let mut first = 0;
+        let mut seen = Vec::new();
+        for sizes in &runs {
+            for refused in offer(&mut batcher, sized(first, sizes), now) {
+                prop_assert_eq!(refused.run.len(), 1);
+                let newline = usize::from(shape.packing.is_some());
+                prop_assert!(refused.run.record(0).len() + newline + shape.key_size() > shape.record_size);
+                seen.extend(refused.run.ordinals());
+            }
+            first += sizes.len() as u32;
+        }
+        for draft in take_all(&mut batcher, now) {
+            prop_assert!(!draft.entries.is_empty() && draft.entries.len() <= shape.max_entries);
+            prop_assert_eq!(draft.size, draft.entries.iter().map(Entry::size).sum::<usize>());
+            prop_assert!(draft.size <= shape.request_size || draft.entries.len() == 1);
+            for entry in &draft.entries {
+                prop_assert!(entry.records() > 0 && entry.size() <= shape.record_size);
+                prop_assert_eq!(entry.payload().len(), entry.payload_size());
+                prop_assert_eq!(entry.size() - entry.payload_size(), entry.partition_key().map_or(0, |key| key.len()));
+                match shape.packing {
+                    Some(pack) => {
+                        prop_assert!(entry.records() == 1 || entry.records() <= pack.lines);
+                        prop_assert!(entry.records() == 1 || entry.size() <= pack.size);
+                        prop_assert!(entry.payload().ends_with(b"\n"));
+                    }
+                    None => prop_assert_eq!(entry.records(), 1),
+                }
+                seen.extend(entry.runs().flat_map(Run::ordinals));
+            }
+        }
+        seen.sort_unstable();
+        prop_assert_eq!(seen, (0..first).collect::<Vec<_>>());
+    }
+}

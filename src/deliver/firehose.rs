@@ -1,0 +1,88 @@
+//! Amazon Data Firehose: PutRecordBatch.
+
+use aws_config::retry::RetryConfig;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_firehose::Client;
+use aws_sdk_firehose::config::StalledStreamProtectionConfig;
+use aws_sdk_firehose::operation::put_record_batch::PutRecordBatchOutput;
+use aws_sdk_firehose::primitives::Blob;
+use aws_sdk_firehose::types::Record;
+use aws_types::request_id::RequestId;
+use tokio::sync::OnceCell;
+
+use super::answer::{Answer, Verdict};
+use super::aws::{self, ConnectError, HttpClients};
+use super::entry::{Entry, Request};
+use super::settings::Firehose;
+
+/// An Amazon Data Firehose delivery stream.
+#[derive(Debug)]
+pub struct DeliveryStream {
+    settings: Firehose,
+    http: HttpClients,
+    credentials: Option<SharedCredentialsProvider>,
+    client: OnceCell<Client>,
+}
+
+impl DeliveryStream {
+    /// Nothing is asked of anybody before the first request. `credentials` takes the place of the default chain.
+    pub fn new(
+        settings: &Firehose,
+        http: &HttpClients,
+        credentials: Option<SharedCredentialsProvider>,
+    ) -> Self {
+        Self {
+            settings: settings.clone(),
+            http: http.clone(),
+            credentials,
+            client: OnceCell::new(),
+        }
+    }
+
+    /// Sends one request, once.
+    pub async fn send(&self, request: &Request) -> Answer {
+        let client = match self.client.get_or_try_init(|| self.connect()).await {
+            Ok(client) => client,
+            Err(error) => return error.into(),
+        };
+        let call = client
+            .put_record_batch()
+            .delivery_stream_name(&self.settings.stream)
+            .set_records(Some(request.entries.iter().map(record).collect()));
+        match call.send().await {
+            Ok(output) => judge(&output, request.entries.len()),
+            Err(error) => aws::failed(&error),
+        }
+    }
+
+    async fn connect(&self) -> Result<Client, ConnectError> {
+        let settings = &self.settings.aws;
+        let config = aws::load(settings, &self.http, self.credentials.clone()).await?;
+        let mut config = aws_sdk_firehose::config::Builder::from(&config)
+            // The SDK would send the whole batch again, what was taken included.
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(aws::timeouts(settings))
+            // The request's timeout watches over slow streams.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        if let Some(endpoint) = &settings.endpoint {
+            config = config.endpoint_url(endpoint);
+        }
+        Ok(Client::from_conf(config.build()))
+    }
+}
+
+fn record(entry: &Entry) -> Record {
+    Record::builder()
+        .data(Blob::new(entry.payload()))
+        .build()
+        .expect("its only required member was set")
+}
+
+fn judge(output: &PutRecordBatchOutput, sent: usize) -> Answer {
+    let verdicts = output.request_responses().iter().map(|result| Verdict {
+        id: result.record_id(),
+        code: result.error_code(),
+        message: result.error_message(),
+    });
+    Answer::judged(sent, verdicts, output.request_id())
+}

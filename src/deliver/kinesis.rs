@@ -1,0 +1,94 @@
+//! Amazon Kinesis Data Streams: PutRecords.
+
+use aws_config::retry::RetryConfig;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::StalledStreamProtectionConfig;
+use aws_sdk_kinesis::operation::put_records::PutRecordsOutput;
+use aws_sdk_kinesis::primitives::Blob;
+use aws_sdk_kinesis::types::PutRecordsRequestEntry;
+use aws_types::request_id::RequestId;
+use tokio::sync::OnceCell;
+
+use super::answer::{Answer, Verdict};
+use super::aws::{self, ConnectError, HttpClients};
+use super::entry::{Entry, Request};
+use super::settings::Kinesis;
+
+/// An Amazon Kinesis data stream.
+#[derive(Debug)]
+pub struct DataStream {
+    settings: Kinesis,
+    http: HttpClients,
+    credentials: Option<SharedCredentialsProvider>,
+    client: OnceCell<Client>,
+}
+
+impl DataStream {
+    /// Nothing is asked of anybody before the first request. `credentials` takes the place of the default chain.
+    pub fn new(
+        settings: &Kinesis,
+        http: &HttpClients,
+        credentials: Option<SharedCredentialsProvider>,
+    ) -> Self {
+        Self {
+            settings: settings.clone(),
+            http: http.clone(),
+            credentials,
+            client: OnceCell::new(),
+        }
+    }
+
+    /// Sends one request, once.
+    pub async fn send(&self, request: &Request) -> Answer {
+        let client = match self.client.get_or_try_init(|| self.connect()).await {
+            Ok(client) => client,
+            Err(error) => return error.into(),
+        };
+        let call = client
+            .put_records()
+            .set_records(Some(request.entries.iter().map(record).collect()));
+        // An ARN moves the call to the account's own host name, so it is used only where the user gave one.
+        let call = if self.settings.stream.starts_with("arn:") {
+            call.stream_arn(&self.settings.stream)
+        } else {
+            call.stream_name(&self.settings.stream)
+        };
+        match call.send().await {
+            Ok(output) => judge(&output, request.entries.len()),
+            Err(error) => aws::failed(&error),
+        }
+    }
+
+    async fn connect(&self) -> Result<Client, ConnectError> {
+        let settings = &self.settings.aws;
+        let config = aws::load(settings, &self.http, self.credentials.clone()).await?;
+        let mut config = aws_sdk_kinesis::config::Builder::from(&config)
+            // The SDK would send the whole batch again, what was taken included.
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(aws::timeouts(settings))
+            // The request's timeout watches over slow streams.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        if let Some(endpoint) = &settings.endpoint {
+            config = config.endpoint_url(endpoint);
+        }
+        Ok(Client::from_conf(config.build()))
+    }
+}
+
+fn record(entry: &Entry) -> PutRecordsRequestEntry {
+    PutRecordsRequestEntry::builder()
+        .data(Blob::new(entry.payload()))
+        .partition_key(entry.partition_key().unwrap_or_default())
+        .build()
+        .expect("its required members were set")
+}
+
+fn judge(output: &PutRecordsOutput, sent: usize) -> Answer {
+    let verdicts = output.records().iter().map(|result| Verdict {
+        id: result.sequence_number(),
+        code: result.error_code(),
+        message: result.error_message(),
+    });
+    Answer::judged(sent, verdicts, output.request_id())
+}

@@ -1,0 +1,316 @@
+//! What is counted of delivery, per destination.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::answer::{Class, Failure};
+use super::batch::Refused;
+use super::dispatch::Dispatcher;
+use super::entry::Request;
+use super::health::Health;
+use super::settled::Settled;
+use crate::source::DestinationName;
+
+/// Upper bounds of the latency's buckets, in seconds: a request takes some 20 ms near by, and 30 s at most.
+const LATENCY_BUCKETS: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByDestination {
+    destination: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByOutcome {
+    destination: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByCode {
+    destination: String,
+    code: String,
+}
+
+/// The families of this stage's metrics.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    delivered_records: Family<ByDestination, Counter>,
+    delivered_bytes: Family<ByDestination, Counter>,
+    retried_records: Family<ByDestination, Counter>,
+    throttled: Family<ByDestination, Counter>,
+    failed: Family<ByCode, Counter>,
+    refused: Family<ByCode, Counter>,
+    requests: Family<ByOutcome, Counter>,
+    latency: Family<ByDestination, Histogram, fn() -> Histogram>,
+    in_flight: Family<ByDestination, Gauge>,
+    healthy: Family<ByDestination, Gauge>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            delivered_records: Family::default(),
+            delivered_bytes: Family::default(),
+            retried_records: Family::default(),
+            throttled: Family::default(),
+            failed: Family::default(),
+            refused: Family::default(),
+            requests: Family::default(),
+            latency: Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)),
+            in_flight: Family::default(),
+            healthy: Family::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Puts them under their names.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "delivered_records",
+            "Records that the destination acknowledged",
+            self.delivered_records.clone(),
+        );
+        registry.register_with_unit(
+            "delivered",
+            "Payload of the records that the destination acknowledged, before base64",
+            Unit::Bytes,
+            self.delivered_bytes.clone(),
+        );
+        registry.register(
+            "retried_records",
+            "Records that are sent again",
+            self.retried_records.clone(),
+        );
+        registry.register(
+            "throttled_entries",
+            "Records of the service that it throttled, alone or with their request",
+            self.throttled.clone(),
+        );
+        registry.register(
+            "failed_entries",
+            "Records of the service that it did not take, by its error code",
+            self.failed.clone(),
+        );
+        registry.register(
+            "refused_records",
+            "Records that the destination will never take, by reason: they are dead letters",
+            self.refused.clone(),
+        );
+        registry.register(
+            "requests",
+            "Requests, by outcome: taken, partial (some of it was not taken) or failed",
+            self.requests.clone(),
+        );
+        registry.register_with_unit(
+            "request_duration",
+            "How long requests took",
+            Unit::Seconds,
+            self.latency.clone(),
+        );
+        registry.register(
+            "requests_in_flight",
+            "Requests that are under way",
+            self.in_flight.clone(),
+        );
+        registry.register(
+            "destination_healthy",
+            "Whether the destination takes what it is sent: 1, backing off 0, denied -1",
+            self.healthy.clone(),
+        );
+    }
+
+    /// Those of one destination. All of its counters exist from then on, at zero.
+    pub fn of(&self, name: &DestinationName) -> DestinationMetrics {
+        let by = ByDestination {
+            destination: name.to_string(),
+        };
+        let outcome = |outcome| {
+            let destination = name.to_string();
+            self.requests
+                .get_or_create_owned(&ByOutcome { destination, outcome })
+        };
+        DestinationMetrics {
+            name: name.to_string(),
+            delivered_records: self.delivered_records.get_or_create_owned(&by),
+            delivered_bytes: self.delivered_bytes.get_or_create_owned(&by),
+            retried_records: self.retried_records.get_or_create_owned(&by),
+            throttled: self.throttled.get_or_create_owned(&by),
+            failed: self.failed.clone(),
+            refused: self.refused.clone(),
+            taken: outcome("taken"),
+            partial: outcome("partial"),
+            failed_requests: outcome("failed"),
+            latency: self.latency.get_or_create_owned(&by),
+            in_flight: self.in_flight.get_or_create_owned(&by),
+            healthy: {
+                let healthy = self.healthy.get_or_create_owned(&by);
+                healthy.set(1);
+                healthy
+            },
+        }
+    }
+}
+
+/// The metrics of one destination.
+#[derive(Clone, Debug)]
+pub struct DestinationMetrics {
+    name: String,
+    delivered_records: Counter<u64, AtomicU64>,
+    delivered_bytes: Counter<u64, AtomicU64>,
+    retried_records: Counter<u64, AtomicU64>,
+    throttled: Counter<u64, AtomicU64>,
+    failed: Family<ByCode, Counter>,
+    refused: Family<ByCode, Counter>,
+    taken: Counter<u64, AtomicU64>,
+    partial: Counter<u64, AtomicU64>,
+    failed_requests: Counter<u64, AtomicU64>,
+    latency: Histogram,
+    in_flight: Gauge,
+    healthy: Gauge,
+}
+
+impl DestinationMetrics {
+    /// Records that were acknowledged, for the summary.
+    pub fn delivered_records(&self) -> u64 {
+        self.delivered_records.get()
+    }
+
+    /// Payload bytes of the records that were acknowledged, for the summary.
+    pub fn delivered_bytes(&self) -> u64 {
+        self.delivered_bytes.get()
+    }
+
+    /// Counts what an answer settled, and how long it took.
+    pub fn answered(&self, request: &Request, settled: &Settled, latency: Duration) {
+        self.delivered_records.inc_by(settled.delivered_records as u64);
+        self.delivered_bytes.inc_by(settled.delivered_bytes as u64);
+        self.retried_records.inc_by(settled.retried_records as u64);
+        self.latency.observe(latency.as_secs_f64());
+        let mut failed = 0;
+        for (failure, entries) in &settled.failures {
+            failed += entries;
+            self.failed(failure, *entries);
+        }
+        match failed {
+            0 => self.taken.inc(),
+            _ if failed < request.entries.len() => self.partial.inc(),
+            _ => self.failed_requests.inc(),
+        };
+        self.refused(&settled.refused);
+    }
+
+    /// Counts records that became dead letters.
+    pub fn refused(&self, refused: &[Refused]) {
+        for Refused { run, reason } in refused {
+            let by = self.by_code(reason.code());
+            self.refused.get_or_create(&by).inc_by(run.len() as u64);
+        }
+    }
+
+    /// Shows how the destination does.
+    pub fn watch(&self, dispatcher: &Dispatcher) {
+        self.in_flight
+            .set(i64::try_from(dispatcher.in_flight()).unwrap_or(i64::MAX));
+        self.healthy.set(match dispatcher.health() {
+            Health::Fine => 1,
+            Health::BackingOff { .. } => 0,
+            Health::Denied { .. } => -1,
+        });
+    }
+
+    fn failed(&self, failure: &Failure, entries: usize) {
+        if failure.class == Class::Throttled {
+            self.throttled.inc_by(entries as u64);
+        }
+        let by = self.by_code(&failure.code);
+        self.failed.get_or_create(&by).inc_by(entries as u64);
+    }
+
+    /// A code that is no plain word comes from something that is not the service: it would let a stranger
+    /// choose the number of time series.
+    fn by_code(&self, code: &str) -> ByCode {
+        let plain = code.len() <= 64
+            && code
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        ByCode {
+            destination: self.name.clone(),
+            code: if plain { code } else { "other" }.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::super::answer::{Answer, Outcome};
+    use super::super::batch::{Reason, Shape};
+    use super::super::dispatch::Next;
+    use super::super::retry::Backoff;
+    use super::super::settings::Packing;
+    use super::super::testing::{firehose, sized};
+    use super::*;
+
+    #[test]
+    fn an_answer_is_counted_entry_by_entry() {
+        let metrics = Metrics::default();
+        let mut registry = Registry::with_prefix("kinetail");
+        metrics.register(&mut registry);
+        let archive = metrics.of(&"archive".into());
+
+        let backoff = Backoff::new(Duration::ZERO, Duration::ZERO);
+        let shape = Shape::firehose(&firehose(Packing::None));
+        let mut dispatcher = Dispatcher::new(shape, 1, backoff, fastrand::Rng::with_seed(1));
+        dispatcher.drain();
+        let now = Instant::now();
+        dispatcher.offer(sized(0, &[10; 5]), now);
+        let Next::Send(request) = dispatcher.next(now) else {
+            panic!("nothing to send");
+        };
+        archive.watch(&dispatcher);
+        let throttled = Failure::from_service("ServiceUnavailableException", "", 200);
+        let answer = Answer::from(Outcome::Judged(vec![(1, throttled.clone()), (2, throttled)]));
+        let settled = dispatcher.answered(request.id, answer, now);
+        archive.answered(&request, &settled, Duration::from_millis(30));
+        archive.refused(&[Refused {
+            run: sized(9, &[1]),
+            reason: Reason::TooLarge { size: 2, limit: 1 },
+        }]);
+
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for line in [
+            r#"kinetail_delivered_records_total{destination="archive"} 3"#,
+            r#"kinetail_delivered_bytes_total{destination="archive"} 30"#,
+            r#"kinetail_retried_records_total{destination="archive"} 2"#,
+            r#"kinetail_throttled_entries_total{destination="archive"} 2"#,
+            r#"kinetail_failed_entries_total{destination="archive",code="ServiceUnavailableException"} 2"#,
+            r#"kinetail_refused_records_total{destination="archive",code="RecordTooLarge"} 1"#,
+            r#"kinetail_requests_total{destination="archive",outcome="partial"} 1"#,
+            r#"kinetail_requests_total{destination="archive",outcome="failed"} 0"#,
+            r#"kinetail_request_duration_seconds_bucket{le="0.05",destination="archive"} 1"#,
+            r#"kinetail_requests_in_flight{destination="archive"} 1"#,
+        ] {
+            assert!(
+                text.lines().any(|found| found == line),
+                "{line}\nis not in\n{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_strange_code_makes_no_time_series_of_its_own() {
+        let archive = Metrics::default().of(&"archive".into());
+        assert_eq!(archive.by_code("<html> no code").code, "other");
+        assert_eq!(archive.by_code("InternalFailure").code, "InternalFailure");
+    }
+}
