@@ -66,11 +66,7 @@ fn parts_joined_per_stream_are_the_lines_that_were_written() {
         assert!(parts.count() > 5, "{format:?} has split lines");
 
         let mut joined = join_cri(&text);
-        let mut written: Vec<_> = log
-            .written()
-            .iter()
-            .map(|line| (line.stream, line.text.clone()))
-            .collect();
+        let mut written: Vec<_> = log.written().iter().map(|line| (line.stream, line.text.clone())).collect();
         for stream in [Stream::Stdout, Stream::Stderr] {
             let of_stream = |lines: &[(Stream, String)]| -> Vec<String> {
                 let lines = lines.iter().filter(|(other, _)| *other == stream);
@@ -149,15 +145,10 @@ fn kubelets_rotation_keeps_every_line_in_files_named_and_compressed_as_its_own()
     log.lines(5);
 
     let rotated = siblings(log.path());
-    let gzip: Vec<bool> = rotated
-        .iter()
-        .map(|path| path.extension().is_some_and(|end| end == "gz"))
-        .collect();
+    let gzip: Vec<bool> =
+        rotated.iter().map(|path| path.extension().is_some_and(|end| end == "gz")).collect();
     assert_eq!(gzip, [true, true, false], "only the newest is plain");
-    let name = rotated[2]
-        .file_name()
-        .and_then(|name| name.to_str())
-        .expect("text");
+    let name = rotated[2].file_name().and_then(|name| name.to_str()).expect("text");
     assert_eq!(name.len(), "0.log.20260921-141320".len());
 
     let mut all: String = rotated.iter().map(|path| read(path)).collect();
@@ -183,19 +174,11 @@ fn logrotates_numbers_grow_with_age() {
     let found: Vec<_> = siblings(log.path())
         .iter()
         .map(|path| {
-            let name = path
-                .file_name()
-                .and_then(|name| name.to_str())
-                .expect("text")
-                .to_owned();
+            let name = path.file_name().and_then(|name| name.to_str()).expect("text").to_owned();
             (name, Marker::find(read(path).as_bytes()).expect("a marker").line)
         })
         .collect();
-    let expected = [
-        ("access.log.1", 2),
-        ("access.log.2.gz", 1),
-        ("access.log.3.gz", 0),
-    ];
+    let expected = [("access.log.1", 2), ("access.log.2.gz", 1), ("access.log.3.gz", 0)];
     assert_eq!(found, expected.map(|(name, line)| (name.to_owned(), line)));
 }
 
@@ -204,18 +187,9 @@ fn no_more_files_are_left_than_were_asked_for() {
     let root = tempfile::tempdir().expect("a folder");
     for files in 2..5 {
         for (name, mut log) in [
-            (
-                "plain",
-                Writer::plain(root.path().join(format!("{files}/web.log")), "web"),
-            ),
-            (
-                "docker",
-                Writer::docker(&root.path().join(files.to_string()), "web"),
-            ),
-            (
-                "kubelet",
-                writer(&root.path().join(files.to_string()), Format::Crio),
-            ),
+            ("plain", Writer::plain(root.path().join(format!("{files}/web.log")), "web")),
+            ("docker", Writer::docker(&root.path().join(files.to_string()), "web")),
+            ("kubelet", writer(&root.path().join(files.to_string()), Format::Crio)),
         ] {
             log = log.max_files(files);
             for _ in 0..6 {
@@ -244,12 +218,7 @@ fn a_replaced_link_and_a_reused_inode_name_other_content() {
     logs[0].replace_keeping_inode();
     logs[0].lines(2);
     assert_eq!(inode(&logs[0]), before);
-    assert_eq!(
-        Marker::find(read(logs[0].path()).as_bytes())
-            .expect("a marker")
-            .line,
-        1
-    );
+    assert_eq!(Marker::find(read(logs[0].path()).as_bytes()).expect("a marker").line, 1);
 }
 
 #[test]
@@ -275,10 +244,7 @@ fn a_restart_a_replacement_and_a_torn_line_are_where_a_reader_looks_for_them() {
     log.tear_line();
     assert!(!read(log.path()).ends_with('\n'));
     log.end_line();
-    assert_eq!(
-        join_cri(&read(log.path())),
-        [(log.line_of(3).stream, log.line_of(3).text.clone())]
-    );
+    assert_eq!(join_cri(&read(log.path())), [(log.line_of(3).stream, log.line_of(3).text.clone())]);
     log.delete_pod();
     assert!(!log.path().exists());
     log.lines(1);

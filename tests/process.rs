@@ -25,9 +25,7 @@ async fn lines_of_both_streams_are_awaited_wherever_they_come() {
 #[tokio::test]
 async fn a_process_that_ends_without_the_awaited_line_fails_the_test_with_its_output() {
     let waiting = tokio::spawn(async {
-        shell("echo something else; exit 3")
-            .line(|line| line == "never")
-            .await;
+        shell("echo something else; exit 3").line(|line| line == "never").await;
     });
     let panic = waiting.await.expect_err("a panic").into_panic();
     let message = panic.downcast_ref::<String>().expect("a message");
@@ -55,11 +53,7 @@ async fn the_binary_runs_with_an_environment_of_the_tests_own() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut command = kinetail(dir.path());
     command.arg("--help");
-    let environment: Vec<_> = command
-        .as_std()
-        .get_envs()
-        .filter_map(|(name, _)| name.to_str())
-        .collect();
+    let environment: Vec<_> = command.as_std().get_envs().filter_map(|(name, _)| name.to_str()).collect();
     assert!(environment.contains(&"AWS_EC2_METADATA_DISABLED"));
     assert_eq!(Process::start(command).ended().await.status.code(), Some(0));
 }

@@ -34,11 +34,7 @@ impl Answer {
         request_id: Option<&str>,
     ) -> Self {
         let verdicts = verdicts.map(Verdict::failure).chain(std::iter::repeat_with(|| {
-            Some(Failure::local(
-                Class::Retry,
-                "Unanswered",
-                "the answer has no result for it",
-            ))
+            Some(Failure::local(Class::Retry, "Unanswered", "the answer has no result for it"))
         }));
         let failures = verdicts.take(sent).enumerate();
         Self {
@@ -68,10 +64,7 @@ impl Verdict<'_> {
 
 impl From<Outcome> for Answer {
     fn from(outcome: Outcome) -> Self {
-        Self {
-            outcome,
-            request_id: None,
-        }
+        Self { outcome, request_id: None }
     }
 }
 
@@ -123,22 +116,14 @@ impl Failure {
         let code = bare(code);
         Self {
             class: classify(code, message, status),
-            code: if code.is_empty() {
-                format!("Http{status}")
-            } else {
-                code.to_owned()
-            },
+            code: if code.is_empty() { format!("Http{status}") } else { code.to_owned() },
             message: message.to_owned(),
         }
     }
 
     /// A failure in which no service had a say.
     pub fn local(class: Class, code: &str, message: impl Into<String>) -> Self {
-        Self {
-            class,
-            code: code.to_owned(),
-            message: message.into(),
-        }
+        Self { class, code: code.to_owned(), message: message.into() }
     }
 }
 
@@ -220,11 +205,7 @@ pub fn classify(code: &str, message: &str, status: u16) -> Class {
         Class::Hold
     } else if is(POISON) {
         // The same codes complain about the stream; then every record would be refused, one by one.
-        if is_about_the_stream(message) {
-            Class::Hold
-        } else {
-            Class::Poison
-        }
+        if is_about_the_stream(message) { Class::Hold } else { Class::Poison }
     } else {
         match status {
             413 => Class::Poison,
@@ -243,10 +224,7 @@ pub fn classify(code: &str, message: &str, status: u16) -> Class {
 fn is_about_the_stream(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
     let names_records = message.contains("'record");
-    !names_records
-        && ["streamname", "streamarn", "streamassource"]
-            .iter()
-            .any(|name| message.contains(name))
+    !names_records && ["streamname", "streamarn", "streamassource"].iter().any(|name| message.contains(name))
 }
 
 /// The code without a namespace before it (`com.amazonaws.kinesis#…`) or a URL behind it.
@@ -291,11 +269,7 @@ mod tests {
             ("SerializationException", 400, Class::Poison),
             ("RequestEntityTooLarge", 413, Class::Poison),
             ("com.amazonaws.kinesis#ValidationException", 400, Class::Poison),
-            (
-                "ValidationException:http://internal.amazon.com/coral/",
-                400,
-                Class::Poison,
-            ),
+            ("ValidationException:http://internal.amazon.com/coral/", 400, Class::Poison),
             ("", 413, Class::Poison),
             ("", 429, Class::Throttled),
             ("", 500, Class::Retry),
@@ -320,11 +294,7 @@ mod tests {
             "1 validation error detected: Value 'a b' at 'deliveryStreamName' failed to satisfy constraint",
             "This operation is not permitted on KinesisStreamAsSource delivery stream type.",
         ] {
-            assert_eq!(
-                classify("ValidationException", message, 400),
-                Class::Hold,
-                "{message}"
-            );
+            assert_eq!(classify("ValidationException", message, 400), Class::Hold, "{message}");
         }
         let message =
             "1 validation error detected: Value at 'records.1.member.data' failed to satisfy constraint";
@@ -333,16 +303,9 @@ mod tests {
 
     #[test]
     fn an_entry_is_taken_only_if_the_answer_says_so() {
-        let verdict = |id, code| Verdict {
-            id,
-            code,
-            message: None,
-        };
-        let verdicts = [
-            verdict(Some("1"), None),
-            verdict(None, None),
-            verdict(Some("2"), Some("InternalFailure")),
-        ];
+        let verdict = |id, code| Verdict { id, code, message: None };
+        let verdicts =
+            [verdict(Some("1"), None), verdict(None, None), verdict(Some("2"), Some("InternalFailure"))];
         let answer = Answer::judged(5, verdicts.into_iter(), Some("id"));
         let Outcome::Judged(failures) = answer.outcome else {
             panic!("the call went well");

@@ -119,10 +119,7 @@ fn http_client(trust: TrustStore, proxy: ProxyConfig) -> SharedHttpClient {
 
 /// The certificates in a PEM file, checked here because the HTTP client panics over a bad one.
 fn trust_store(path: &Path) -> Result<TrustStore, ConnectError> {
-    let wrong = |what: String| ConnectError::CaBundle {
-        path: path.to_owned(),
-        what,
-    };
+    let wrong = |what: String| ConnectError::CaBundle { path: path.to_owned(), what };
     let pem = std::fs::read(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
@@ -147,15 +144,9 @@ fn proxy(env: impl Fn(&str) -> Option<String>) -> Result<ProxyConfig, ConnectErr
     let Some((variable, url)) = found else {
         return Ok(ProxyConfig::disabled());
     };
-    let url = if url.contains("://") {
-        url
-    } else {
-        format!("http://{url}")
-    };
-    let config = ProxyConfig::https(url).map_err(|error| ConnectError::Proxy {
-        variable,
-        what: error.to_string(),
-    })?;
+    let url = if url.contains("://") { url } else { format!("http://{url}") };
+    let config =
+        ProxyConfig::https(url).map_err(|error| ConnectError::Proxy { variable, what: error.to_string() })?;
     Ok(match set("NO_PROXY").or_else(|| set("no_proxy")) {
         Some(rules) => config.no_proxy(rules),
         None => config,

@@ -80,10 +80,7 @@ impl Shape {
             max_entries: 1,
             request_size: 4 << 20,
             record_size: usize::MAX,
-            packing: Some(Pack {
-                size: 4 << 20,
-                lines: usize::MAX,
-            }),
+            packing: Some(Pack { size: 4 << 20, lines: usize::MAX }),
             key: None,
             max_age: Duration::from_millis(500),
         }
@@ -100,10 +97,8 @@ impl Shape {
             max_entries: batch.max_records.clamp(1, MAX_ENTRIES),
             request_size: bytes(batch.target_size).min(request_size),
             record_size,
-            packing: packing.map(|(size, lines)| Pack {
-                size: bytes(size).min(record_size),
-                lines: lines.max(1),
-            }),
+            packing: packing
+                .map(|(size, lines)| Pack { size: bytes(size).min(record_size), lines: lines.max(1) }),
             key,
             max_age: batch.max_age,
         }
@@ -180,10 +175,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Reason::TooLarge { size, limit } => {
-                write!(
-                    f,
-                    "the record has {size} bytes, the service takes at most {limit}"
-                )
+                write!(f, "the record has {size} bytes, the service takes at most {limit}")
             }
             Reason::Invalid { code, message } => write!(f, "the service refused it: {code}: {message}"),
         }
@@ -229,10 +221,7 @@ impl Batcher {
             fixed_key,
             rng,
             ready: VecDeque::new(),
-            open: Draft {
-                entries: Vec::new(),
-                size: 0,
-            },
+            open: Draft { entries: Vec::new(), size: 0 },
             since: None,
         }
     }
@@ -267,10 +256,7 @@ impl Batcher {
                 Place::Close => self.close(),
                 Place::Nowhere { size } => refused.push(Refused {
                     run: cut(&mut part, 1).run,
-                    reason: Reason::TooLarge {
-                        size,
-                        limit: self.shape.record_size,
-                    },
+                    reason: Reason::TooLarge { size, limit: self.shape.record_size },
                 }),
             }
         }
@@ -321,11 +307,7 @@ impl Batcher {
     fn push(&mut self, part: Part) {
         let since = self.since.get_or_insert(part.since);
         *since = part.since.min(*since);
-        let last = self
-            .open
-            .entries
-            .last_mut()
-            .expect("an entry was found or made for it");
+        let last = self.open.entries.last_mut().expect("an entry was found or made for it");
         let before = last.payload;
         last.push(part);
         self.open.size += last.payload - before;
@@ -351,10 +333,7 @@ impl Batcher {
     }
 
     fn close(&mut self) {
-        let empty = Draft {
-            entries: Vec::new(),
-            size: 0,
-        };
+        let empty = Draft { entries: Vec::new(), size: 0 };
         self.since = None;
         self.ready.push_back(std::mem::replace(&mut self.open, empty));
     }
@@ -400,10 +379,7 @@ fn records_within(run: &Run, room: usize, most: usize) -> usize {
 
 /// Takes the first records of a part off.
 fn cut(part: &mut Part, count: usize) -> Part {
-    Part {
-        run: part.run.split_to(count),
-        ..*part
-    }
+    Part { run: part.run.split_to(count), ..*part }
 }
 
 #[cfg(test)]

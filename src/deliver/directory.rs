@@ -87,9 +87,7 @@ impl LocalDirectory {
         F: FnOnce(&mut Files) -> io::Result<()> + Send + 'static,
     {
         let mut files = self.files.clone().lock_owned().await;
-        tokio::task::spawn_blocking(move || act(&mut files))
-            .await
-            .map_err(io::Error::other)?
+        tokio::task::spawn_blocking(move || act(&mut files)).await.map_err(io::Error::other)?
     }
 }
 
@@ -125,17 +123,7 @@ mod tests {
 
     fn open_files(folder: &std::path::Path) -> usize {
         let names = std::fs::read_dir(folder).unwrap();
-        names
-            .filter(|entry| {
-                entry
-                    .as_ref()
-                    .unwrap()
-                    .file_name()
-                    .to_str()
-                    .unwrap()
-                    .ends_with(".open")
-            })
-            .count()
+        names.filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().ends_with(".open")).count()
     }
 
     #[tokio::test(start_paused = true)]
@@ -153,16 +141,8 @@ mod tests {
         while open_files(folder.path()) > 0 {
             tokio::time::sleep(Duration::from_secs(10)).await;
         }
-        assert!(
-            begun.elapsed() >= Duration::from_secs(290),
-            "{:?}",
-            begun.elapsed()
-        );
-        assert!(
-            begun.elapsed() <= Duration::from_secs(320),
-            "{:?}",
-            begun.elapsed()
-        );
+        assert!(begun.elapsed() >= Duration::from_secs(290), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() <= Duration::from_secs(320), "{:?}", begun.elapsed());
         tending.abort();
     }
 

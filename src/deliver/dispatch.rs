@@ -117,11 +117,7 @@ impl Dispatcher {
         }
         self.held_bytes += run.data().len();
         self.held_records += run.len();
-        let refused = self.batcher.offer(Part {
-            run,
-            failures: 0,
-            since: now,
-        });
+        let refused = self.batcher.offer(Part { run, failures: 0, since: now });
         for Refused { run, .. } in &refused {
             self.let_go(run);
         }
@@ -161,11 +157,7 @@ impl Dispatcher {
         }
         if let Some(until) = self.paused_until {
             if now < until {
-                return if self.held_records == 0 {
-                    Next::Idle
-                } else {
-                    Next::Wait(until)
-                };
+                return if self.held_records == 0 { Next::Idle } else { Next::Wait(until) };
             }
             self.paused_until = None;
         }
@@ -245,10 +237,7 @@ impl Dispatcher {
             }
             settled.retried_records += entry.records();
             again.push(entry.clone());
-            if worst
-                .as_ref()
-                .is_none_or(|known| rank(failure.class) > rank(known.class))
-            {
+            if worst.as_ref().is_none_or(|known| rank(failure.class) > rank(known.class)) {
                 worst = Some(failure);
             }
         }
@@ -309,16 +298,13 @@ impl Dispatcher {
     fn halve(&mut self, mut entries: Vec<Entry>, failure: &Failure, settled: &mut Settled) {
         let records: usize = entries.iter().map(Entry::records).sum();
         if records == 1 {
-            let reason = Reason::Invalid {
-                code: failure.code.clone(),
-                message: failure.message.clone(),
-            };
-            settled
-                .refused
-                .extend(entries.iter().flat_map(Entry::runs).map(|run| Refused {
-                    run: run.clone(),
-                    reason: reason.clone(),
-                }));
+            let reason = Reason::Invalid { code: failure.code.clone(), message: failure.message.clone() };
+            settled.refused.extend(
+                entries
+                    .iter()
+                    .flat_map(Entry::runs)
+                    .map(|run| Refused { run: run.clone(), reason: reason.clone() }),
+            );
             return;
         }
         settled.retried_records += records;
@@ -386,14 +372,7 @@ impl Dispatcher {
         let id = self.next_id;
         self.next_id += 1;
         let entries: Arc<[Entry]> = entries.into();
-        self.in_flight.insert(
-            id,
-            InFlight {
-                entries: entries.clone(),
-                suspect,
-                round: self.round,
-            },
-        );
+        self.in_flight.insert(id, InFlight { entries: entries.clone(), suspect, round: self.round });
         Next::Send(Request { id, entries, size })
     }
 

@@ -68,13 +68,7 @@ impl Key {
 
 impl Entry {
     pub(super) fn new(framing: Framing, key: Option<Key>) -> Self {
-        Self {
-            parts: Vec::new(),
-            framing,
-            key,
-            payload: 0,
-            records: 0,
-        }
+        Self { parts: Vec::new(), framing, key, payload: 0, records: 0 }
     }
 
     pub(super) fn push(&mut self, part: Part) {

@@ -31,12 +31,7 @@ impl DeliveryStream {
         http: &HttpClients,
         credentials: Option<SharedCredentialsProvider>,
     ) -> Self {
-        Self {
-            settings: settings.clone(),
-            http: http.clone(),
-            credentials,
-            client: OnceCell::new(),
-        }
+        Self { settings: settings.clone(), http: http.clone(), credentials, client: OnceCell::new() }
     }
 
     /// Sends one request, once.
@@ -72,10 +67,7 @@ impl DeliveryStream {
 }
 
 fn record(entry: &Entry) -> Record {
-    Record::builder()
-        .data(Blob::new(entry.payload()))
-        .build()
-        .expect("its only required member was set")
+    Record::builder().data(Blob::new(entry.payload())).build().expect("its only required member was set")
 }
 
 fn judge(output: &PutRecordBatchOutput, sent: usize) -> Answer {

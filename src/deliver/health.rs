@@ -35,10 +35,6 @@ impl Health {
             Health::Denied { since, .. } if denied => *since,
             _ => now,
         };
-        *self = if denied {
-            Health::Denied { since, reason }
-        } else {
-            Health::BackingOff { since, reason }
-        };
+        *self = if denied { Health::Denied { since, reason } } else { Health::BackingOff { since, reason } };
     }
 }

@@ -31,12 +31,7 @@ impl DataStream {
         http: &HttpClients,
         credentials: Option<SharedCredentialsProvider>,
     ) -> Self {
-        Self {
-            settings: settings.clone(),
-            http: http.clone(),
-            credentials,
-            client: OnceCell::new(),
-        }
+        Self { settings: settings.clone(), http: http.clone(), credentials, client: OnceCell::new() }
     }
 
     /// Sends one request, once.
@@ -45,9 +40,7 @@ impl DataStream {
             Ok(client) => client,
             Err(error) => return error.into(),
         };
-        let call = client
-            .put_records()
-            .set_records(Some(request.entries.iter().map(record).collect()));
+        let call = client.put_records().set_records(Some(request.entries.iter().map(record).collect()));
         // An ARN moves the call to the account's own host name, so it is used only where the user gave one.
         let call = if self.settings.stream.starts_with("arn:") {
             call.stream_arn(&self.settings.stream)

@@ -84,11 +84,7 @@ impl Metrics {
             Unit::Bytes,
             self.delivered_bytes.clone(),
         );
-        registry.register(
-            "retried_records",
-            "Records that are sent again",
-            self.retried_records.clone(),
-        );
+        registry.register("retried_records", "Records that are sent again", self.retried_records.clone());
         registry.register(
             "throttled_entries",
             "Records of the service that it throttled, alone or with their request",
@@ -115,11 +111,7 @@ impl Metrics {
             Unit::Seconds,
             self.latency.clone(),
         );
-        registry.register(
-            "requests_in_flight",
-            "Requests that are under way",
-            self.in_flight.clone(),
-        );
+        registry.register("requests_in_flight", "Requests that are under way", self.in_flight.clone());
         registry.register(
             "destination_healthy",
             "Whether the destination takes what it is sent: 1, backing off 0, denied -1",
@@ -129,13 +121,10 @@ impl Metrics {
 
     /// Those of one destination. All of its counters exist from then on, at zero.
     pub fn of(&self, name: &DestinationName) -> DestinationMetrics {
-        let by = ByDestination {
-            destination: name.to_string(),
-        };
+        let by = ByDestination { destination: name.to_string() };
         let outcome = |outcome| {
             let destination = name.to_string();
-            self.requests
-                .get_or_create_owned(&ByOutcome { destination, outcome })
+            self.requests.get_or_create_owned(&ByOutcome { destination, outcome })
         };
         DestinationMetrics {
             name: name.to_string(),
@@ -217,8 +206,7 @@ impl DestinationMetrics {
 
     /// Shows how the destination does.
     pub fn watch(&self, dispatcher: &Dispatcher) {
-        self.in_flight
-            .set(i64::try_from(dispatcher.in_flight()).unwrap_or(i64::MAX));
+        self.in_flight.set(i64::try_from(dispatcher.in_flight()).unwrap_or(i64::MAX));
         self.healthy.set(match dispatcher.health() {
             Health::Fine => 1,
             Health::BackingOff { .. } => 0,
@@ -237,14 +225,8 @@ impl DestinationMetrics {
     /// A code that is no plain word comes from something that is not the service: it would let a stranger
     /// choose the number of time series.
     fn by_code(&self, code: &str) -> ByCode {
-        let plain = code.len() <= 64
-            && code
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        ByCode {
-            destination: self.name.clone(),
-            code: if plain { code } else { "other" }.to_owned(),
-        }
+        let plain = code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        ByCode { destination: self.name.clone(), code: if plain { code } else { "other" }.to_owned() }
     }
 }
 
@@ -281,10 +263,7 @@ mod tests {
         let answer = Answer::from(Outcome::Judged(vec![(1, throttled.clone()), (2, throttled)]));
         let settled = dispatcher.answered(request.id, answer, now);
         archive.answered(&request, &settled, Duration::from_millis(30));
-        archive.refused(&[Refused {
-            run: sized(9, &[1]),
-            reason: Reason::TooLarge { size: 2, limit: 1 },
-        }]);
+        archive.refused(&[Refused { run: sized(9, &[1]), reason: Reason::TooLarge { size: 2, limit: 1 } }]);
 
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
@@ -300,10 +279,7 @@ mod tests {
             r#"kinetail_request_duration_seconds_bucket{le="0.05",destination="archive"} 1"#,
             r#"kinetail_requests_in_flight{destination="archive"} 1"#,
         ] {
-            assert!(
-                text.lines().any(|found| found == line),
-                "{line}\nis not in\n{text}"
-            );
+            assert!(text.lines().any(|found| found == line), "{line}\nis not in\n{text}");
         }
     }
 

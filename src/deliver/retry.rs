@@ -16,17 +16,12 @@ pub struct Backoff {
 impl Backoff {
     /// The first ceiling, and the one that is never passed.
     pub fn new(initial: Duration, max: Duration) -> Self {
-        Self {
-            initial: initial.min(max),
-            max,
-        }
+        Self { initial: initial.min(max), max }
     }
 
     /// How long to wait after this many failures in a row; the first has number 0.
     pub fn pause(&self, failures: u32, rng: &mut fastrand::Rng) -> Duration {
-        let doubled = 2u32
-            .checked_pow(failures)
-            .and_then(|factor| self.initial.checked_mul(factor));
+        let doubled = 2u32.checked_pow(failures).and_then(|factor| self.initial.checked_mul(factor));
         jitter(Duration::ZERO, doubled.unwrap_or(self.max).min(self.max), rng)
     }
 
@@ -57,15 +52,10 @@ mod tests {
         let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
         let mut rng = fastrand::Rng::with_seed(1);
         for (failures, ceiling) in [(0, 100), (1, 200), (2, 400), (3, 800), (4, 1000), (40, 1000)] {
-            let longest = (0..1000)
-                .map(|_| backoff.pause(failures, &mut rng))
-                .max()
-                .expect("a thousand pauses");
+            let longest =
+                (0..1000).map(|_| backoff.pause(failures, &mut rng)).max().expect("a thousand pauses");
             let ceiling = Duration::from_millis(ceiling);
-            assert!(
-                longest <= ceiling && longest > ceiling * 9 / 10,
-                "{failures}: {longest:?}"
-            );
+            assert!(longest <= ceiling && longest > ceiling * 9 / 10, "{failures}: {longest:?}");
         }
     }
 
@@ -73,9 +63,7 @@ mod tests {
     fn jitter_is_full() {
         let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(1));
         let mut rng = fastrand::Rng::with_seed(2);
-        let early = (0..1000)
-            .filter(|_| backoff.pause(0, &mut rng) < Duration::from_millis(500))
-            .count();
+        let early = (0..1000).filter(|_| backoff.pause(0, &mut rng) < Duration::from_millis(500)).count();
         assert!((400..600).contains(&early), "{early} of 1000 in the first half");
     }
 

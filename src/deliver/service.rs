@@ -69,18 +69,12 @@ impl Dispatcher {
     /// The dispatcher that a destination needs. `rng` draws pauses and partition keys.
     pub fn of(destination: &Destination, rng: fastrand::Rng) -> Self {
         match destination {
-            Destination::Firehose(to) => Self::new(
-                Shape::firehose(to),
-                to.batch.max_in_flight,
-                Backoff::from(&to.retry),
-                rng,
-            ),
-            Destination::Kinesis(to) => Self::new(
-                Shape::kinesis(to),
-                to.batch.max_in_flight,
-                Backoff::from(&to.retry),
-                rng,
-            ),
+            Destination::Firehose(to) => {
+                Self::new(Shape::firehose(to), to.batch.max_in_flight, Backoff::from(&to.retry), rng)
+            }
+            Destination::Kinesis(to) => {
+                Self::new(Shape::kinesis(to), to.batch.max_in_flight, Backoff::from(&to.retry), rng)
+            }
             // One file is written at a time.
             Destination::Directory(_) => {
                 Self::new(Shape::directory(), 1, Backoff::from(&Retry::default()), rng)
@@ -111,11 +105,7 @@ mod tests {
             max_age: Duration::from_secs(300),
             compression: Compression::None,
         });
-        let service = Arc::new(Service::new(
-            &destination,
-            &"local".into(),
-            &HttpClients::default(),
-        ));
+        let service = Arc::new(Service::new(&destination, &"local".into(), &HttpClients::default()));
         let mut dispatcher = Dispatcher::of(&destination, fastrand::Rng::with_seed(5));
         dispatcher.drain();
         let lines: Vec<String> = (0..5000).map(|number| format!("line {number}")).collect();
@@ -125,20 +115,14 @@ mod tests {
             while dispatcher.room() && dispatcher.held_records() < 500 {
                 let Some(chunk) = runs.next() else { break };
                 let records: Vec<&[u8]> = chunk.iter().map(String::as_bytes).collect();
-                assert!(
-                    dispatcher
-                        .offer(run_of(1, 0, &records), Instant::now())
-                        .is_empty()
-                );
+                assert!(dispatcher.offer(run_of(1, 0, &records), Instant::now()).is_empty());
             }
             let Next::Send(request) = dispatcher.next(Instant::now()) else {
                 panic!("nothing to send, {acked} acknowledged");
             };
             let id = request.id;
             let sending = service.clone();
-            let answer = tokio::spawn(async move { sending.send(&request).await })
-                .await
-                .unwrap();
+            let answer = tokio::spawn(async move { sending.send(&request).await }).await.unwrap();
             let settled = dispatcher.answered(id, answer, Instant::now());
             acked += settled.acked.iter().map(crate::record::Run::len).sum::<usize>();
         }

@@ -24,11 +24,7 @@ pub struct Settled {
 impl Settled {
     /// Counts entries that failed, by code.
     pub(super) fn note(&mut self, failure: &Failure, entries: usize) {
-        match self
-            .failures
-            .iter_mut()
-            .find(|(known, _)| known.code == failure.code)
-        {
+        match self.failures.iter_mut().find(|(known, _)| known.code == failure.code) {
             Some((_, count)) => *count += entries,
             None => self.failures.push((failure.clone(), entries)),
         }

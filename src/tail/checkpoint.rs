@@ -152,11 +152,8 @@ pub fn load(data_dir: &Path) -> io::Result<Loaded> {
 /// The disk failed; the one before is still there.
 pub fn save(disk: &dyn Disk, data_dir: &Path, checkpoint: &Checkpoint) -> io::Result<()> {
     let body = serde_json::to_vec(checkpoint)?;
-    let header = format!(
-        "kinetail checkpoint {VERSION} crc32={:08x} len={}\n",
-        crc32fast::hash(&body),
-        body.len()
-    );
+    let header =
+        format!("kinetail checkpoint {VERSION} crc32={:08x} len={}\n", crc32fast::hash(&body), body.len());
     disk::replace(disk, &path_in(data_dir), &[header.as_bytes(), &body, b"\n"])
 }
 
@@ -172,7 +169,8 @@ pub fn decode(bytes: &[u8]) -> Result<Checkpoint, String> {
     }
     let checksum = words.next().and_then(|word| word.strip_prefix("crc32="));
     let len = words.next().and_then(|word| word.strip_prefix("len="));
-    let checksum = checksum.and_then(|hex| u32::from_str_radix(hex, 16).ok()).ok_or("its first line is damaged")?;
+    let checksum =
+        checksum.and_then(|hex| u32::from_str_radix(hex, 16).ok()).ok_or("its first line is damaged")?;
     let len: usize = len.and_then(|len| len.parse().ok()).ok_or("its first line is damaged")?;
     let body = bytes[newline + 1..].get(..len).ok_or("its end is missing")?;
     if crc32fast::hash(body) != checksum {
@@ -198,8 +196,10 @@ mod path {
 
     impl From<&Path> for Written {
         fn from(path: &Path) -> Self {
-            path.to_str()
-                .map_or_else(|| Self::Bytes(path.as_os_str().as_bytes().to_vec()), |text| Self::Text(text.to_owned()))
+            path.to_str().map_or_else(
+                || Self::Bytes(path.as_os_str().as_bytes().to_vec()),
+                |text| Self::Text(text.to_owned()),
+            )
         }
     }
 
@@ -233,7 +233,9 @@ mod optional_path {
         path.as_deref().map(Written::from).serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<PathBuf>, D::Error> {
         Ok(Option::<Written>::deserialize(deserializer)?.map(PathBuf::from))
     }
 }

@@ -30,7 +30,8 @@ impl Content {
     pub fn new(file: File, may_be_gzip: bool) -> io::Result<Self> {
         let mut magic = [0; 3];
         let read = if may_be_gzip { read_full_at(&file, &mut magic, 0)? } else { 0 };
-        let gzip = if is_gzip(&magic[..read]) { Some((MultiGzDecoder::new(file.try_clone()?), 0)) } else { None };
+        let gzip =
+            if is_gzip(&magic[..read]) { Some((MultiGzDecoder::new(file.try_clone()?), 0)) } else { None };
         Ok(Self { file, gzip })
     }
 
@@ -139,7 +140,10 @@ mod tests {
         for at in [0, 5000, 799_990, 70_000, 70_100] {
             let proof = Proof::of(&text[..at], at as u64);
             let (mut one, mut two) = (Vec::new(), Vec::new());
-            assert_eq!(plain.read(&proof, 100, &mut one).unwrap(), packed.read(&proof, 100, &mut two).unwrap());
+            assert_eq!(
+                plain.read(&proof, 100, &mut one).unwrap(),
+                packed.read(&proof, 100, &mut two).unwrap()
+            );
             assert_eq!(one, two);
             assert_eq!(one, text[at..(at + 100).min(text.len())]);
         }
@@ -153,7 +157,10 @@ mod tests {
             for proof in [Proof::of(b"one\ntoo\n", 8), Proof::of(b"one\ntwo\nthree\n", 14)] {
                 assert_eq!(content.read(&proof, 10, &mut buffer).unwrap(), ReadOutcome::Replaced);
             }
-            assert_eq!(content.read(&Proof::of(b"one\n", 4), 10, &mut buffer).unwrap(), ReadOutcome::Bytes(4));
+            assert_eq!(
+                content.read(&Proof::of(b"one\n", 4), 10, &mut buffer).unwrap(),
+                ReadOutcome::Bytes(4)
+            );
             assert_eq!(buffer, b"two\n");
         }
     }

@@ -64,7 +64,8 @@ impl Roots {
     /// The given folders and those of the patterns, links in their own names resolved.
     pub fn new<'a>(allowed: &[PathBuf], patterns: impl Iterator<Item = &'a Pattern>) -> Self {
         let all = allowed.iter().cloned().chain(patterns.map(|pattern| pattern.base().to_owned()));
-        let mut roots: Vec<PathBuf> = all.flat_map(|root| [fs::canonicalize(&root).ok(), Some(root)]).flatten().collect();
+        let mut roots: Vec<PathBuf> =
+            all.flat_map(|root| [fs::canonicalize(&root).ok(), Some(root)]).flatten().collect();
         roots.sort();
         roots.dedup();
         Self(roots)
@@ -122,11 +123,12 @@ impl Walker<'_> {
         for entry in entries.flatten() {
             let path = entry.path();
             let Ok(kind) = entry.file_type() else { continue };
-            let wanted_below =
-                || self.routes.iter().flat_map(|route| &route.files).any(|pattern| {
+            let wanted_below = || {
+                self.routes.iter().flat_map(|route| &route.files).any(|pattern| {
                     path.starts_with(pattern.base()) && pattern.may_match_below(&path)
                         || pattern.base().starts_with(&path)
-                });
+                })
+            };
             if kind.is_dir() {
                 if wanted_below() {
                     self.folder(&path);
@@ -152,7 +154,9 @@ impl Walker<'_> {
         if metadata.is_dir() {
             return self.folder(&path);
         }
-        let (Some(route), true, Ok(real)) = (route, metadata.is_file(), fs::canonicalize(&path)) else { return };
+        let (Some(route), true, Ok(real)) = (route, metadata.is_file(), fs::canonicalize(&path)) else {
+            return;
+        };
         if !self.roots.allow(&real) {
             return self.refuse_link(&path, &real);
         }
@@ -210,7 +214,9 @@ mod tests {
     fn the_first_route_that_takes_a_file_has_it_and_exclusions_leave_it_to_later_ones() {
         let folder = tempfile::tempdir().unwrap();
         let root = &fs::canonicalize(folder.path()).unwrap();
-        for path in ["pods/a_x_1/app/0.log", "pods/b_y_2/app/0.log", "pods/b_y_2/app/0.log.gz", "nginx/access.log"] {
+        for path in
+            ["pods/a_x_1/app/0.log", "pods/b_y_2/app/0.log", "pods/b_y_2/app/0.log.gz", "nginx/access.log"]
+        {
             fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
             fs::write(root.join(path), "x\n").unwrap();
         }

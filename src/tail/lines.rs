@@ -88,7 +88,10 @@ mod tests {
 
     #[test]
     fn a_line_without_its_newline_is_left_until_the_file_has_ended() {
-        assert_eq!(lines(b"a\n\nbc", 10, false), (vec![(100, b"a".to_vec(), false), (102, vec![], false)], 103));
+        assert_eq!(
+            lines(b"a\n\nbc", 10, false),
+            (vec![(100, b"a".to_vec(), false), (102, vec![], false)], 103)
+        );
         let (taken, end) = lines(b"a\nbc", 10, true);
         assert_eq!((taken.last().unwrap(), end), (&(102, b"bc".to_vec(), false), 104));
     }

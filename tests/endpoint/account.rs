@@ -10,18 +10,11 @@ use super::{firehose, line, put_batch};
 async fn packed_lines_are_counted_one_by_one_and_copies_are_seen() {
     let (endpoint, client) = firehose().await;
     let packed = [line("a", 1), line("a", 2), line("b", 1)].concat();
-    put_batch(&client, "archive", [packed, line("a", 2)])
-        .await
-        .expect("taken");
+    put_batch(&client, "archive", [packed, line("a", 2)]).await.expect("taken");
     client
         .put_record()
         .delivery_stream_name("archive")
-        .record(
-            Record::builder()
-                .data(line("c", 9).into())
-                .build()
-                .expect("a record"),
-        )
+        .record(Record::builder().data(line("c", 9).into()).build().expect("a record"))
         .send()
         .await
         .expect("taken");
@@ -44,11 +37,7 @@ async fn packed_lines_are_counted_one_by_one_and_copies_are_seen() {
 
 #[tokio::test]
 async fn counts_are_kept_without_the_records_where_memory_matters() {
-    let endpoint = Endpoint::plain()
-        .keep(Keep::Counts)
-        .stream(Stream::firehose("archive"))
-        .start()
-        .await;
+    let endpoint = Endpoint::plain().keep(Keep::Counts).stream(Stream::firehose("archive")).start().await;
     let client = clients::firehose(&endpoint);
     let packed = [line("a", 1), line("a", 2)].concat();
     let size = packed.len() as u64;
@@ -64,14 +53,8 @@ async fn counts_are_kept_without_the_records_where_memory_matters() {
 fn a_marker_is_found_wherever_it_stands() {
     for (text, marker) in [
         ("app-07 line 000123", Some(("app-07", 123))),
-        (
-            r#"{"log":"a.b_c line 1234567 and more"}"#,
-            Some(("a.b_c", 1_234_567)),
-        ),
-        (
-            r#"{"log":"the line 12 of app-07 line 000009"}"#,
-            Some(("app-07", 9)),
-        ),
+        (r#"{"log":"a.b_c line 1234567 and more"}"#, Some(("a.b_c", 1_234_567))),
+        (r#"{"log":"the line 12 of app-07 line 000009"}"#, Some(("app-07", 9))),
         ("a line 12345", None),
         (" line 000001", None),
         ("", None),

@@ -17,10 +17,7 @@ async fn firehose_limits_hold_to_the_byte() {
         (vec![record], Ok(1)),
         (vec![record + 1], validation()),
         (vec![record, record, record, record, rest], Ok(5)),
-        (
-            vec![record, record, record, record, rest + 1],
-            Err("InvalidArgumentException".to_owned()),
-        ),
+        (vec![record, record, record, record, rest + 1], Err("InvalidArgumentException".to_owned())),
     ] {
         let what = format!("{} records, first {:?}", sizes.len(), sizes.first());
         let taken = put_batch(&client, "archive", sizes.into_iter().map(|size| vec![b'x'; size])).await;

@@ -20,10 +20,7 @@ type Firehose = aws_sdk_firehose::Client;
 type Kinesis = aws_sdk_kinesis::Client;
 
 async fn firehose() -> (Endpoint, Firehose) {
-    let endpoint = Endpoint::plain()
-        .stream(Stream::firehose("archive"))
-        .start()
-        .await;
+    let endpoint = Endpoint::plain().stream(Stream::firehose("archive")).start().await;
     let client = clients::firehose(&endpoint);
     (endpoint, client)
 }
@@ -40,12 +37,9 @@ async fn put_batch(
     stream: &str,
     data: impl IntoIterator<Item = Vec<u8>>,
 ) -> Result<Vec<Option<String>>, String> {
-    let records = data.into_iter().map(|data| {
-        Record::builder()
-            .data(data.into())
-            .build()
-            .expect("data is all it needs")
-    });
+    let records = data
+        .into_iter()
+        .map(|data| Record::builder().data(data.into()).build().expect("data is all it needs"));
     let answer = client
         .put_record_batch()
         .delivery_stream_name(stream)

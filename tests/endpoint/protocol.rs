@@ -22,16 +22,8 @@ async fn the_sdk_puts_records_over_tls_with_a_signature_that_is_verified() {
         .start()
         .await;
 
-    put_batch(&clients::firehose(&endpoint), "archive", [line("a", 1)])
-        .await
-        .expect("taken");
-    put_records(
-        &clients::kinesis(&endpoint),
-        "audit",
-        [("k".into(), line("a", 1))],
-    )
-    .await
-    .expect("taken");
+    put_batch(&clients::firehose(&endpoint), "archive", [line("a", 1)]).await.expect("taken");
+    put_records(&clients::kinesis(&endpoint), "audit", [("k".into(), line("a", 1))]).await.expect("taken");
 
     let account = endpoint.account();
     assert_eq!(account.access_keys.iter().collect::<Vec<_>>(), [ACCESS_KEY]);
@@ -42,11 +34,8 @@ async fn the_sdk_puts_records_over_tls_with_a_signature_that_is_verified() {
 
 #[tokio::test]
 async fn a_signature_made_with_another_secret_is_refused() {
-    let endpoint = Endpoint::plain()
-        .access_key(ACCESS_KEY, "another")
-        .stream(Stream::firehose("archive"))
-        .start()
-        .await;
+    let endpoint =
+        Endpoint::plain().access_key(ACCESS_KEY, "another").stream(Stream::firehose("archive")).start().await;
     let refused = put_batch(&clients::firehose(&endpoint), "archive", [line("a", 1)]).await;
     assert_eq!(refused, Err("InvalidSignatureException".into()));
     assert_eq!(endpoint.account().stream("archive").calls, 0);
@@ -56,10 +45,7 @@ async fn a_signature_made_with_another_secret_is_refused() {
 async fn a_client_that_does_not_trust_the_authority_puts_nothing() {
     let endpoint = Endpoint::tls().stream(Stream::firehose("archive")).start().await;
     let stranger = Endpoint::tls().start().await;
-    let config = clients::firehose(&stranger)
-        .config()
-        .to_builder()
-        .endpoint_url(endpoint.url());
+    let config = clients::firehose(&stranger).config().to_builder().endpoint_url(endpoint.url());
     let client = Firehose::from_conf(config.build());
     assert!(put_batch(&client, "archive", [line("a", 1)]).await.is_err());
     endpoint.wait_until(|account| account.failed_handshakes > 0).await;
@@ -80,17 +66,10 @@ async fn a_partition_key_decides_the_shard_by_its_md5() {
     let (endpoint, client) = kinesis(Stream::kinesis("audit").shards(4)).await;
     // First bytes of the MD5s: a 0x0c, b 0x92, c 0x4a, d 0x82, g 0xb2, l 0x2d, t 0xe3.
     let keys = ["a", "b", "c", "d", "g", "l", "t"];
-    let shards = put_records(&client, "audit", keys.map(|key| (key.to_owned(), vec![1])))
-        .await
-        .expect("taken");
-    let numbers: Vec<_> = shards
-        .iter()
-        .map(|shard| shard.as_ref().expect("taken").as_str())
-        .collect();
-    assert_eq!(
-        numbers,
-        [0, 2, 1, 2, 2, 0, 3].map(|number| format!("shardId-{number:012}"))
-    );
+    let shards =
+        put_records(&client, "audit", keys.map(|key| (key.to_owned(), vec![1]))).await.expect("taken");
+    let numbers: Vec<_> = shards.iter().map(|shard| shard.as_ref().expect("taken").as_str()).collect();
+    assert_eq!(numbers, [0, 2, 1, 2, 2, 0, 3].map(|number| format!("shardId-{number:012}")));
     assert_eq!(endpoint.account().stream("audit").shard(2).count(), 3);
 }
 
@@ -107,13 +86,7 @@ async fn an_explicit_hash_key_overrules_the_partition_keys_md5() {
             .send()
     };
     let quarter = 1_u128 << 126;
-    for (hash_key, shard) in [
-        (0, 0),
-        (quarter - 1, 0),
-        (quarter, 1),
-        (2 * quarter, 2),
-        (u128::MAX, 3),
-    ] {
+    for (hash_key, shard) in [(0, 0), (quarter - 1, 0), (quarter, 1), (2 * quarter, 2), (u128::MAX, 3)] {
         let answer = put(hash_key.to_string()).await.expect("taken");
         assert_eq!(answer.shard_id(), format!("shardId-{shard:012}"), "{hash_key}");
     }
@@ -149,10 +122,7 @@ async fn streams_are_described_as_active() {
         .send()
         .await
         .expect("a description");
-    let status = archive
-        .delivery_stream_description()
-        .expect("a description")
-        .delivery_stream_status();
+    let status = archive.delivery_stream_description().expect("a description").delivery_stream_status();
     assert_eq!(*status, DeliveryStreamStatus::Active);
 
     let audit = clients::kinesis(&endpoint)
@@ -183,10 +153,8 @@ const BODY: &str = r#"{"DeliveryStreamName":"archive","Records":[{"Data":"eA=="}
 
 /// Posts a body with these headers by hand, and returns the status and body of the answer.
 async fn post(address: SocketAddr, headers: &[(&str, &str)], body: &str) -> (u16, String) {
-    let mut request = format!(
-        "POST / HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {}\r\n",
-        body.len()
-    );
+    let mut request =
+        format!("POST / HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {
         request.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -203,60 +171,25 @@ async fn post(address: SocketAddr, headers: &[(&str, &str)], body: &str) -> (u16
 
 #[tokio::test]
 async fn what_is_not_the_protocol_is_refused_by_its_name() {
-    let endpoint = Endpoint::plain()
-        .stream(Stream::firehose("archive"))
-        .start()
-        .await;
+    let endpoint = Endpoint::plain().stream(Stream::firehose("archive")).start().await;
     let not_base64 = BODY.replace("eA==", "not base64");
 
     for (error, header, value, body) in [
         ("", "", "", BODY),
-        (
-            "UnknownOperationException",
-            "x-amz-target",
-            "Firehose_20150804.Put",
-            BODY,
-        ),
-        (
-            "UnknownOperationException",
-            "content-type",
-            "application/cbor",
-            BODY,
-        ),
+        ("UnknownOperationException", "x-amz-target", "Firehose_20150804.Put", BODY),
+        ("UnknownOperationException", "content-type", "application/cbor", BODY),
         ("MissingAuthenticationTokenException", "authorization", "", BODY),
-        (
-            "IncompleteSignatureException",
-            "authorization",
-            "AWS4-HMAC-SHA256 Credential=x",
-            BODY,
-        ),
+        ("IncompleteSignatureException", "authorization", "AWS4-HMAC-SHA256 Credential=x", BODY),
         ("IncompleteSignatureException", "x-amz-date", "2026-09-21", BODY),
-        (
-            "InvalidSignatureException",
-            "x-amz-date",
-            "20260922T141320Z",
-            BODY,
-        ),
-        (
-            "InvalidSignatureException",
-            "x-amz-security-token",
-            "not signed",
-            BODY,
-        ),
+        ("InvalidSignatureException", "x-amz-date", "20260922T141320Z", BODY),
+        ("InvalidSignatureException", "x-amz-security-token", "not signed", BODY),
         ("SerializationException", "", "", "{"),
-        (
-            "SerializationException",
-            "",
-            "",
-            r#"{"DeliveryStreamName":"archive"}"#,
-        ),
+        ("SerializationException", "", "", r#"{"DeliveryStreamName":"archive"}"#),
         ("SerializationException", "", "", &not_base64),
     ] {
         let unchanged = HEADERS.into_iter().filter(|(name, _)| *name != header);
-        let headers: Vec<_> = unchanged
-            .chain([(header, value)])
-            .filter(|(_, value)| !value.is_empty())
-            .collect();
+        let headers: Vec<_> =
+            unchanged.chain([(header, value)]).filter(|(_, value)| !value.is_empty()).collect();
         let (status, answer) = post(endpoint.address(), &headers, body).await;
         assert_eq!(status, if error.is_empty() { 200 } else { 400 }, "{answer}");
         assert!(answer.contains(error), "{error}: {answer}");
@@ -266,10 +199,7 @@ async fn what_is_not_the_protocol_is_refused_by_its_name() {
 
 #[tokio::test(start_paused = true)]
 async fn a_delayed_call_takes_its_time_on_the_clock_of_the_test() {
-    let endpoint = Endpoint::plain()
-        .stream(Stream::firehose("archive"))
-        .start()
-        .await;
+    let endpoint = Endpoint::plain().stream(Stream::firehose("archive")).start().await;
     let hour = Duration::from_secs(3600);
     endpoint.inject(Rule::new(Fault::Delay(hour)));
     let start = Instant::now();

@@ -29,19 +29,14 @@ pub struct Place {
 impl From<&Endpoint> for Place {
     fn from(endpoint: &Endpoint) -> Self {
         let url = endpoint.url();
-        let ca_bundle = url
-            .starts_with("https://")
-            .then(|| endpoint.ca_bundle().to_owned());
+        let ca_bundle = url.starts_with("https://").then(|| endpoint.ca_bundle().to_owned());
         Self { url, ca_bundle }
     }
 }
 
 impl From<&Moto> for Place {
     fn from(moto: &Moto) -> Self {
-        Self {
-            url: moto.url().to_owned(),
-            ca_bundle: None,
-        }
+        Self { url: moto.url().to_owned(), ca_bundle: None }
     }
 }
 
@@ -87,8 +82,5 @@ fn http_client(place: &Place) -> SharedHttpClient {
         .with_trust_store(TrustStore::empty().with_pem_certificate(authority))
         .build()
         .expect("a TLS context");
-    builder
-        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-        .tls_context(tls)
-        .build_https()
+    builder.tls_provider(Provider::Rustls(CryptoMode::AwsLc)).tls_context(tls).build_https()
 }

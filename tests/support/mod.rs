@@ -5,12 +5,7 @@
 //! - [`logs`]: writers that write logs as container runtimes and kubelet do.
 //! - [`process`]: the real binary as a child process.
 //! - [`moto`]: the independent judge, read back with boto3.
-#![allow(
-    dead_code,
-    unused_imports,
-    unreachable_pub,
-    reason = "every test binary uses a part of it"
-)]
+#![allow(dead_code, unused_imports, unreachable_pub, reason = "every test binary uses a part of it")]
 
 pub mod clients;
 pub mod endpoint;

@@ -78,11 +78,7 @@ impl Moto {
             .nth(1)
             .and_then(|rest| rest.trim().parse().ok())
             .unwrap_or_else(|| panic!("{line:?} ends in a port"));
-        Some(Self {
-            server,
-            url: format!("http://127.0.0.1:{port}"),
-            python,
-        })
+        Some(Self { server, url: format!("http://127.0.0.1:{port}"), python })
     }
 
     /// Where it is, as an `endpoint` setting takes it.
@@ -97,14 +93,12 @@ impl Moto {
 
     /// Makes a bucket, and a delivery stream that writes to it below this prefix.
     pub async fn create_delivery_stream(&self, name: &str, bucket: &str, prefix: &str) {
-        self.run::<()>(&["create-delivery-stream", name, bucket, prefix], "")
-            .await;
+        self.run::<()>(&["create-delivery-stream", name, bucket, prefix], "").await;
     }
 
     /// Makes a data stream.
     pub async fn create_data_stream(&self, name: &str, shards: usize) {
-        self.run::<()>(&["create-data-stream", name, &shards.to_string()], "")
-            .await;
+        self.run::<()>(&["create-data-stream", name, &shards.to_string()], "").await;
     }
 
     /// Puts records by boto3 in one call. Returns how many failed.
@@ -115,12 +109,8 @@ impl Moto {
 
     /// Puts records, each a partition key and data, by boto3 in one call. Returns how many failed.
     pub async fn put_records(&self, stream: &str, records: &[(&str, Vec<u8>)]) -> usize {
-        let records: Vec<_> = records
-            .iter()
-            .map(|(key, data)| (key, BASE64.encode(data)))
-            .collect();
-        self.run(&["put-records", stream], &json!(records).to_string())
-            .await
+        let records: Vec<_> = records.iter().map(|(key, data)| (key, BASE64.encode(data))).collect();
+        self.run(&["put-records", stream], &json!(records).to_string()).await
     }
 
     /// All objects of a bucket, sorted by key.
@@ -186,11 +176,7 @@ fn environment() -> Result<PathBuf, String> {
     {
         return Err(format!("{}: {error}", folder.display()));
     }
-    output(
-        std::process::Command::new("python3")
-            .args(["-m", "venv"])
-            .arg(&folder),
-    )?;
+    output(std::process::Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
     let requirements = folder.join("wanted.txt");
     fs::write(&requirements, REQUIREMENTS).map_err(|error| error.to_string())?;
     output(

@@ -59,12 +59,7 @@ impl Process {
             tokio::spawn(read(child.stdout.take().expect("a pipe"), output.clone())),
             tokio::spawn(read(child.stderr.take().expect("a pipe"), output.clone())),
         ];
-        Self {
-            what,
-            child,
-            output,
-            readers,
-        }
+        Self { what, child, output, readers }
     }
 
     /// Everything that it wrote so far.
@@ -112,16 +107,11 @@ impl Process {
     pub async fn ended(mut self) -> Ended {
         let output = self.output.clone();
         let missing = || format!("the end of {}\n{output}", self.what);
-        let status = patiently(missing, self.child.wait())
-            .await
-            .expect("the process is our child");
+        let status = patiently(missing, self.child.wait()).await.expect("the process is our child");
         for reader in self.readers.drain(..) {
             reader.await.expect("reading does not panic");
         }
-        Ended {
-            status,
-            lines: self.lines(),
-        }
+        Ended { status, lines: self.lines() }
     }
 
     /// SIGTERM; waits for its end, which must be with code 0.

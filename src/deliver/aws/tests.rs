@@ -25,18 +25,11 @@ fn credentials() -> SharedCredentialsProvider {
 }
 
 fn at(url: &str) -> Aws {
-    Aws {
-        region: Some("eu-central-1".to_owned()),
-        endpoint: Some(url.to_owned()),
-        ..Aws::default()
-    }
+    Aws { region: Some("eu-central-1".to_owned()), endpoint: Some(url.to_owned()), ..Aws::default() }
 }
 
 fn firehose(aws: Aws) -> Firehose {
-    Firehose {
-        aws,
-        ..testing::firehose(Packing::None)
-    }
+    Firehose { aws, ..testing::firehose(Packing::None) }
 }
 
 fn stream(aws: Aws) -> DeliveryStream {
@@ -71,18 +64,9 @@ async fn a_delivery_stream_gets_each_entry_as_a_record() {
     let asked = endpoint.asked();
     assert_eq!(asked.len(), 1);
     assert_eq!(asked[0].target, "Firehose_20150804.PutRecordBatch");
-    assert!(
-        asked[0].user_agent.contains("app/kinetail"),
-        "{}",
-        asked[0].user_agent
-    );
+    assert!(asked[0].user_agent.contains("app/kinetail"), "{}", asked[0].user_agent);
     assert_eq!(asked[0].body["DeliveryStreamName"], "archive");
-    let records: Vec<String> = asked[0].body["Records"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(data)
-        .collect();
+    let records: Vec<String> = asked[0].body["Records"].as_array().unwrap().iter().map(data).collect();
     assert_eq!(records, [r#"{"a":1}"#, r#"{"b":2}"#, r#"{"c":3}"#]);
 }
 
@@ -93,22 +77,14 @@ async fn a_data_stream_gets_lines_under_random_keys() {
         {"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": "Rate exceeded for shard s"},
     ]});
     let endpoint = Endpoint::http(Reply::Json(200, taken)).await;
-    let mut settings = testing::kinesis(Aggregation::Newline {
-        max_size: ByteSize(40),
-    });
+    let mut settings = testing::kinesis(Aggregation::Newline { max_size: ByteSize(40) });
     settings.aws = at(&endpoint.url);
-    let request = testing::request(
-        Shape::kinesis(&settings),
-        run_of(1, 0, &[b"one", b"two", b"three", &[b'x'; 20]]),
-    );
-    let answer = DataStream::new(&settings, &HttpClients::default(), Some(credentials()))
-        .send(&request)
-        .await;
-    let throttled = Failure::from_service(
-        "ProvisionedThroughputExceededException",
-        "Rate exceeded for shard s",
-        200,
-    );
+    let request =
+        testing::request(Shape::kinesis(&settings), run_of(1, 0, &[b"one", b"two", b"three", &[b'x'; 20]]));
+    let answer =
+        DataStream::new(&settings, &HttpClients::default(), Some(credentials())).send(&request).await;
+    let throttled =
+        Failure::from_service("ProvisionedThroughputExceededException", "Rate exceeded for shard s", 200);
     assert_eq!(throttled.class, Class::Throttled);
     assert_eq!(answer.outcome, Outcome::Judged(vec![(1, throttled)]));
     let asked = endpoint.asked();
@@ -134,36 +110,12 @@ async fn a_failed_call_is_made_once_and_understood() {
             Class::Throttled,
             "ServiceUnavailableException",
         ),
-        (
-            Reply::Json(500, error("InternalFailure")),
-            Class::Retry,
-            "InternalFailure",
-        ),
-        (
-            Reply::Json(400, error("ResourceNotFoundException")),
-            Class::Hold,
-            "ResourceNotFoundException",
-        ),
-        (
-            Reply::Json(400, error("AccessDeniedException")),
-            Class::Hold,
-            "AccessDeniedException",
-        ),
-        (
-            Reply::Json(400, error("ExpiredTokenException")),
-            Class::Hold,
-            "ExpiredTokenException",
-        ),
-        (
-            Reply::Json(400, error("InvalidKMSResourceException")),
-            Class::Hold,
-            "InvalidKMSResourceException",
-        ),
-        (
-            Reply::Json(400, error("InvalidArgumentException")),
-            Class::Poison,
-            "InvalidArgumentException",
-        ),
+        (Reply::Json(500, error("InternalFailure")), Class::Retry, "InternalFailure"),
+        (Reply::Json(400, error("ResourceNotFoundException")), Class::Hold, "ResourceNotFoundException"),
+        (Reply::Json(400, error("AccessDeniedException")), Class::Hold, "AccessDeniedException"),
+        (Reply::Json(400, error("ExpiredTokenException")), Class::Hold, "ExpiredTokenException"),
+        (Reply::Json(400, error("InvalidKMSResourceException")), Class::Hold, "InvalidKMSResourceException"),
+        (Reply::Json(400, error("InvalidArgumentException")), Class::Poison, "InvalidArgumentException"),
         (
             Reply::Json(400, error("com.amazonaws.firehose#ValidationException")),
             Class::Poison,
@@ -178,11 +130,7 @@ async fn a_failed_call_is_made_once_and_understood() {
         let answer = stream(at(&endpoint.url)).send(&request()).await;
         assert_eq!(answer.request_id.as_deref(), Some("req-1"), "{reply:?}");
         let failure = failure_of(answer);
-        assert_eq!(
-            (failure.class, failure.code.as_str()),
-            (class, code),
-            "{reply:?}: {failure}"
-        );
+        assert_eq!((failure.class, failure.code.as_str()), (class, code), "{reply:?}: {failure}");
         assert_eq!(endpoint.asked().len(), 1, "{reply:?}");
     }
 }
@@ -191,20 +139,14 @@ async fn a_failed_call_is_made_once_and_understood() {
 async fn an_answer_that_is_lost_is_tried_again_by_us_alone() {
     let endpoint = Endpoint::http(Reply::HangUp).await;
     let failure = failure_of(stream(at(&endpoint.url)).send(&request()).await);
-    assert_eq!(
-        (failure.class, failure.code.as_str()),
-        (Class::Retry, "Connection")
-    );
+    assert_eq!((failure.class, failure.code.as_str()), (Class::Retry, "Connection"));
     assert_eq!(endpoint.asked().len(), 1);
 }
 
 #[tokio::test]
 async fn a_service_that_never_answers_times_out() {
     let endpoint = Endpoint::http(Reply::Never).await;
-    let aws = Aws {
-        request_timeout: Some(Duration::from_millis(20)),
-        ..at(&endpoint.url)
-    };
+    let aws = Aws { request_timeout: Some(Duration::from_millis(20)), ..at(&endpoint.url) };
     let failure = failure_of(stream(aws).send(&request()).await);
     assert_eq!((failure.class, failure.code.as_str()), (Class::Retry, "Timeout"));
 }
@@ -215,10 +157,7 @@ async fn a_refused_connection_says_so() {
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let failure = failure_of(stream(at(&url)).send(&request()).await);
-    assert_eq!(
-        (failure.class, failure.code.as_str()),
-        (Class::Retry, "Connection")
-    );
+    assert_eq!((failure.class, failure.code.as_str()), (Class::Retry, "Connection"));
     assert!(failure.message.contains("refused"), "{failure}");
 }
 
@@ -240,10 +179,7 @@ async fn missing_credentials_hold_the_records_and_say_why() {
     let settings = firehose(at("http://127.0.0.1:9"));
     let stream = DeliveryStream::new(&settings, &HttpClients::default(), Some(provider));
     let failure = failure_of(stream.send(&request()).await);
-    assert_eq!(
-        (failure.class, failure.code.as_str()),
-        (Class::Hold, "Credentials")
-    );
+    assert_eq!((failure.class, failure.code.as_str()), (Class::Hold, "Credentials"));
     assert!(failure.message.contains("nobody gave any"), "{failure}");
 }
 
@@ -273,34 +209,21 @@ async fn the_ca_bundle_decides_who_is_trusted() {
     let endpoint = Endpoint::https(Reply::Json(200, taken), server).await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ca.pem");
-    let stream = stream(Aws {
-        ca_bundle: Some(path.clone()),
-        ..at(&endpoint.url)
-    });
+    let stream = stream(Aws { ca_bundle: Some(path.clone()), ..at(&endpoint.url) });
 
     let missing = failure_of(stream.send(&request()).await);
-    assert_eq!(
-        (missing.class, missing.code.as_str()),
-        (Class::Hold, "Configuration")
-    );
+    assert_eq!((missing.class, missing.code.as_str()), (Class::Hold, "Configuration"));
 
     let (_, other) = tls();
     let strangers = folder.path().join("other.pem");
     std::fs::write(&strangers, other).unwrap();
     let stranger = DeliveryStream::new(
-        &firehose(Aws {
-            ca_bundle: Some(strangers),
-            ..at(&endpoint.url)
-        }),
+        &firehose(Aws { ca_bundle: Some(strangers), ..at(&endpoint.url) }),
         &HttpClients::default(),
         Some(credentials()),
     );
     let untrusted = failure_of(stranger.send(&request()).await);
-    assert_eq!(
-        (untrusted.class, untrusted.code.as_str()),
-        (Class::Hold, "Tls"),
-        "{untrusted}"
-    );
+    assert_eq!((untrusted.class, untrusted.code.as_str()), (Class::Hold, "Tls"), "{untrusted}");
     assert!(endpoint.asked().is_empty());
 
     // The bundle was mounted late: the next attempt finds it.
@@ -321,28 +244,17 @@ async fn https_goes_through_the_proxy_and_hosts_of_no_proxy_do_not() {
         });
         let client = http_client(TrustStore::default(), proxy.unwrap());
         let http = HttpClients::default();
-        http.by_bundle
-            .lock()
-            .unwrap()
-            .insert(Some(PathBuf::from("bundle")), client);
+        http.by_bundle.lock().unwrap().insert(Some(PathBuf::from("bundle")), client);
         http
     };
     let asked = tokio::spawn(async move {
         let (mut socket, _) = listener.accept().await.unwrap();
         let mut line = String::new();
         BufReader::new(&mut socket).read_line(&mut line).await.unwrap();
-        socket
-            .write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n")
-            .await
-            .unwrap();
+        socket.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n").await.unwrap();
         line
     });
-    let to = |url: &str| {
-        firehose(Aws {
-            ca_bundle: Some(PathBuf::from("bundle")),
-            ..at(url)
-        })
-    };
+    let to = |url: &str| firehose(Aws { ca_bundle: Some(PathBuf::from("bundle")), ..at(url) });
     let settings = to("https://firehose.invalid");
     let stream = DeliveryStream::new(&settings, &through(""), Some(credentials()));
     let failure = failure_of(stream.send(&request()).await);
@@ -354,10 +266,7 @@ async fn https_goes_through_the_proxy_and_hosts_of_no_proxy_do_not() {
     let settings = to(&endpoint.url);
     let stream = DeliveryStream::new(&settings, &through("localhost"), Some(credentials()));
     let failure = failure_of(stream.send(&request()).await);
-    assert_eq!(
-        failure.code, "Tls",
-        "the endpoint itself was spoken to: {failure}"
-    );
+    assert_eq!(failure.code, "Tls", "the endpoint itself was spoken to: {failure}");
 }
 
 /// In place of the network: hands out a role's credentials, answers everything else with a 500, and keeps
@@ -367,17 +276,10 @@ struct Wire(Arc<Mutex<Vec<(String, String, String)>>>);
 
 impl HttpConnector for Wire {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let header = request
-            .headers()
-            .get("authorization")
-            .unwrap_or_default()
-            .to_owned();
+        let header = request.headers().get("authorization").unwrap_or_default().to_owned();
         let body = String::from_utf8_lossy(request.body().bytes().unwrap()).into_owned();
         let sts = request.uri().starts_with("https://sts.");
-        self.0
-            .lock()
-            .unwrap()
-            .push((request.uri().to_owned(), header, body));
+        self.0.lock().unwrap().push((request.uri().to_owned(), header, body));
         let (status, body) = if sts {
             let role = "<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>AKIDROLE</AccessKeyId>\
                 <SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>\
@@ -438,19 +340,9 @@ fn destinations_that_trust_the_same_share_connections() {
 fn a_bundle_that_is_none_is_told_and_does_not_panic() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ca.pem");
-    assert!(
-        trust_store(&path)
-            .unwrap_err()
-            .to_string()
-            .contains("cannot be read")
-    );
+    assert!(trust_store(&path).unwrap_err().to_string().contains("cannot be read"));
     std::fs::write(&path, "no certificate at all").unwrap();
-    assert!(
-        trust_store(&path)
-            .unwrap_err()
-            .to_string()
-            .contains("holds no certificate")
-    );
+    assert!(trust_store(&path).unwrap_err().to_string().contains("holds no certificate"));
     let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     std::fs::write(&path, broken).unwrap();
     assert!(trust_store(&path).unwrap_err().to_string().contains("not PEM"));
@@ -466,16 +358,8 @@ fn only_https_goes_through_a_proxy() {
     };
     assert!(proxy(env(&[])).unwrap().is_disabled());
     assert!(proxy(env(&[("HTTPS_PROXY", "")])).unwrap().is_disabled());
-    assert!(
-        proxy(env(&[("HTTP_PROXY", "http://proxy:1")]))
-            .unwrap()
-            .is_disabled()
-    );
-    assert!(
-        !proxy(env(&[("HTTPS_PROXY", "http://proxy:1")]))
-            .unwrap()
-            .is_disabled()
-    );
+    assert!(proxy(env(&[("HTTP_PROXY", "http://proxy:1")])).unwrap().is_disabled());
+    assert!(!proxy(env(&[("HTTPS_PROXY", "http://proxy:1")])).unwrap().is_disabled());
     assert!(!proxy(env(&[("https_proxy", "proxy:1")])).unwrap().is_disabled());
     let wrong = proxy(env(&[("HTTPS_PROXY", "ftp://proxy")])).unwrap_err();
     assert!(wrong.to_string().starts_with("HTTPS_PROXY: "), "{wrong}");

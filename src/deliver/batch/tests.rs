@@ -3,21 +3,14 @@ use proptest::prelude::*;
 use super::super::testing::{firehose, kinesis, sized};
 use super::*;
 
-const PACKED: Packing = Packing::Newline {
-    max_size: ByteSize(1_024_000),
-    max_lines: usize::MAX,
-};
+const PACKED: Packing = Packing::Newline { max_size: ByteSize(1_024_000), max_lines: usize::MAX };
 
 fn batcher(shape: Shape) -> Batcher {
     Batcher::new(shape, fastrand::Rng::with_seed(7))
 }
 
 fn offer(batcher: &mut Batcher, run: Run, since: Instant) -> Vec<Refused> {
-    batcher.offer(Part {
-        run,
-        failures: 0,
-        since,
-    })
+    batcher.offer(Part { run, failures: 0, since })
 }
 
 fn take_all(batcher: &mut Batcher, now: Instant) -> Vec<Draft> {
@@ -31,10 +24,8 @@ fn sizes(drafts: &[Draft]) -> Vec<Vec<usize>> {
 
 #[test]
 fn packed_records_are_filled_up_to_their_size() {
-    let mut batcher = batcher(Shape::firehose(&firehose(Packing::Newline {
-        max_size: ByteSize(1000),
-        max_lines: 500,
-    })));
+    let mut batcher =
+        batcher(Shape::firehose(&firehose(Packing::Newline { max_size: ByteSize(1000), max_lines: 500 })));
     let now = Instant::now();
     offer(&mut batcher, sized(0, &[99; 15]), now);
     offer(&mut batcher, sized(15, &[99; 7]), now);
@@ -43,10 +34,8 @@ fn packed_records_are_filled_up_to_their_size() {
 
 #[test]
 fn a_packed_record_holds_no_more_lines_than_allowed() {
-    let mut batcher = batcher(Shape::firehose(&firehose(Packing::Newline {
-        max_size: ByteSize(1_000_000),
-        max_lines: 4,
-    })));
+    let mut batcher =
+        batcher(Shape::firehose(&firehose(Packing::Newline { max_size: ByteSize(1_000_000), max_lines: 4 })));
     let now = Instant::now();
     offer(&mut batcher, sized(0, &[9; 3]), now);
     offer(&mut batcher, sized(3, &[9; 7]), now);
@@ -55,10 +44,8 @@ fn a_packed_record_holds_no_more_lines_than_allowed() {
 
 #[test]
 fn a_line_longer_than_a_packed_record_goes_alone() {
-    let mut batcher = batcher(Shape::firehose(&firehose(Packing::Newline {
-        max_size: ByteSize(100),
-        max_lines: 500,
-    })));
+    let mut batcher =
+        batcher(Shape::firehose(&firehose(Packing::Newline { max_size: ByteSize(100), max_lines: 500 })));
     let now = Instant::now();
     assert!(offer(&mut batcher, sized(0, &[9, 499, 9, 9]), now).is_empty());
     assert_eq!(sizes(&take_all(&mut batcher, now)), [[10, 500, 20]]);
@@ -68,34 +55,21 @@ fn a_line_longer_than_a_packed_record_goes_alone() {
 fn a_record_too_large_for_the_service_is_refused_and_its_neighbours_go() {
     let mut batcher = batcher(Shape::firehose(&firehose(Packing::None)));
     let now = Instant::now();
-    let refused = offer(
-        &mut batcher,
-        sized(0, &[5, FIREHOSE_RECORD_SIZE, FIREHOSE_RECORD_SIZE + 1, 5]),
-        now,
-    );
+    let refused = offer(&mut batcher, sized(0, &[5, FIREHOSE_RECORD_SIZE, FIREHOSE_RECORD_SIZE + 1, 5]), now);
     assert_eq!(refused.len(), 1);
     assert_eq!(refused[0].run.ordinals(), 2..3);
     assert_eq!(
         refused[0].reason,
-        Reason::TooLarge {
-            size: FIREHOSE_RECORD_SIZE + 1,
-            limit: FIREHOSE_RECORD_SIZE
-        }
+        Reason::TooLarge { size: FIREHOSE_RECORD_SIZE + 1, limit: FIREHOSE_RECORD_SIZE }
     );
-    assert_eq!(
-        sizes(&take_all(&mut batcher, now)),
-        [[5, FIREHOSE_RECORD_SIZE, 5]]
-    );
+    assert_eq!(sizes(&take_all(&mut batcher, now)), [[5, FIREHOSE_RECORD_SIZE, 5]]);
 }
 
 #[test]
 fn the_newline_counts_where_it_is_sent() {
     let now = Instant::now();
     let mut packed = batcher(Shape::firehose(&firehose(PACKED)));
-    assert_eq!(
-        offer(&mut packed, sized(0, &[FIREHOSE_RECORD_SIZE]), now).len(),
-        1
-    );
+    assert_eq!(offer(&mut packed, sized(0, &[FIREHOSE_RECORD_SIZE]), now).len(), 1);
     assert!(offer(&mut packed, sized(0, &[FIREHOSE_RECORD_SIZE - 1]), now).is_empty());
     let mut bare = batcher(Shape::firehose(&firehose(Packing::None)));
     assert!(offer(&mut bare, sized(0, &[FIREHOSE_RECORD_SIZE]), now).is_empty());
@@ -126,11 +100,7 @@ fn random_partition_keys_differ_and_fixed_ones_do_not() {
         let mut batcher = batcher(Shape::kinesis(&settings));
         offer(&mut batcher, sized(0, &[1; 100]), now);
         let drafts = take_all(&mut batcher, now);
-        drafts[0]
-            .entries
-            .iter()
-            .filter_map(Entry::partition_key)
-            .collect()
+        drafts[0].entries.iter().filter_map(Entry::partition_key).collect()
     };
     let random = keys(PartitionKey::Random);
     assert_eq!(random.len(), 100);
@@ -143,17 +113,11 @@ fn a_request_is_full_at_500_records_and_waits_otherwise() {
     let mut batcher = batcher(Shape::firehose(&firehose(Packing::None)));
     let now = Instant::now();
     offer(&mut batcher, sized(0, &[1; 501]), now);
-    assert_eq!(
-        batcher.take(now, Linger::On).map(|draft| draft.entries.len()),
-        Some(500)
-    );
+    assert_eq!(batcher.take(now, Linger::On).map(|draft| draft.entries.len()), Some(500));
     assert!(batcher.take(now, Linger::On).is_none());
     assert_eq!(batcher.due(), Some(now + Duration::from_secs(1)));
     let due = now + Duration::from_secs(1);
-    assert_eq!(
-        batcher.take(due, Linger::On).map(|draft| draft.entries.len()),
-        Some(1)
-    );
+    assert_eq!(batcher.take(due, Linger::On).map(|draft| draft.entries.len()), Some(1));
     assert_eq!(batcher.due(), None);
 }
 
@@ -196,10 +160,7 @@ fn any_shape() -> impl Strategy<Value = Shape> {
             max_entries,
             request_size,
             record_size,
-            packing: packing.map(|pack| Pack {
-                size: pack.size.min(record_size),
-                ..pack
-            }),
+            packing: packing.map(|pack| Pack { size: pack.size.min(record_size), ..pack }),
             key,
             max_age: Duration::from_secs(1),
         },

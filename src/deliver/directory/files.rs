@@ -43,14 +43,7 @@ struct Open {
 
 impl Files {
     pub(super) fn new(settings: Directory, name: DestinationName) -> Self {
-        Self {
-            disk: HostDisk,
-            settings,
-            name,
-            open: None,
-            recovered: false,
-            acknowledged: None,
-        }
+        Self { disk: HostDisk, settings, name, open: None, recovered: false, acknowledged: None }
     }
 
     /// Writes a request's lines and syncs them. After an error none of them count, and the file is looked
@@ -115,12 +108,7 @@ impl Files {
         let path = self.settings.path.join(format!(".{}{OPEN}", self.file_name(now)));
         let file = self.disk.create(&path)?;
         self.acknowledged = Some((path.clone(), 0));
-        let open = Open {
-            file,
-            path,
-            length: 0,
-            since: at,
-        };
+        let open = Open { file, path, length: 0, since: at };
         if let Err(error) = self.disk.sync_folder(&self.settings.path) {
             self.recovered = false;
             return Err(error);
@@ -191,19 +179,12 @@ impl Files {
     /// Whether this is a name that [`file_name`](Self::file_name) gives, and not another destination's.
     fn is_ours(&self, closed: &str) -> bool {
         let plain = closed.strip_suffix(".gz").unwrap_or(closed);
-        plain
-            .strip_prefix(self.name.as_str())
-            .and_then(|rest| rest.strip_prefix("-1-"))
-            .is_some_and(|rest| {
-                let digits_at = |range: std::ops::Range<usize>| {
-                    rest.get(range)
-                        .is_some_and(|part| part.bytes().all(|byte| byte.is_ascii_digit()))
-                };
-                rest.len() == TIME_LEN + 1 + UUID_LEN
-                    && digits_at(0..4)
-                    && digits_at(5..7)
-                    && digits_at(8..10)
-            })
+        plain.strip_prefix(self.name.as_str()).and_then(|rest| rest.strip_prefix("-1-")).is_some_and(|rest| {
+            let digits_at = |range: std::ops::Range<usize>| {
+                rest.get(range).is_some_and(|part| part.bytes().all(|byte| byte.is_ascii_digit()))
+            };
+            rest.len() == TIME_LEN + 1 + UUID_LEN && digits_at(0..4) && digits_at(5..7) && digits_at(8..10)
+        })
     }
 }
 

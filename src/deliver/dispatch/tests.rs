@@ -25,10 +25,7 @@ fn bare() -> Dispatcher {
 }
 
 fn packed(lines: usize) -> Dispatcher {
-    let packing = Packing::Newline {
-        max_size: ByteSize(1_024_000),
-        max_lines: lines,
-    };
+    let packing = Packing::Newline { max_size: ByteSize(1_024_000), max_lines: lines };
     let mut dispatcher = dispatcher(Shape::firehose(&firehose(packing)));
     dispatcher.drain();
     dispatcher
@@ -121,10 +118,7 @@ fn an_outage_pauses_the_destination_by_rounds_not_by_requests() {
         dispatcher.answered(request.id, failed(Class::Retry), now);
     }
     let resumed = waits(&mut dispatcher, now);
-    assert!(
-        resumed <= now + Duration::from_millis(100),
-        "one round failed, not four"
-    );
+    assert!(resumed <= now + Duration::from_millis(100), "one round failed, not four");
     assert!(matches!(dispatcher.health(), Health::BackingOff { since, .. } if *since == now));
     // Half as many as before.
     let requests = [sent(&mut dispatcher, resumed), sent(&mut dispatcher, resumed)];
@@ -187,11 +181,7 @@ fn halving_isolates_a_poisoned_line_inside_a_packed_record() {
         while let Next::Send(request) = dispatcher.next(now) {
             requests += 1;
             let bad = ordinals(&request).contains(&poisoned);
-            let answer = if bad {
-                failed(Class::Poison)
-            } else {
-                Answer::taken()
-            };
+            let answer = if bad { failed(Class::Poison) } else { Answer::taken() };
             let settled = dispatcher.answered(request.id, answer, now);
             acked.extend(numbers(&settled.acked));
             refused.extend(settled.refused);
@@ -240,21 +230,13 @@ fn what_is_held_is_bounded() {
         first += 100;
         dispatcher.next(now);
     }
-    assert!(
-        dispatcher.held_records() <= 500 * 6,
-        "{}",
-        dispatcher.held_records()
-    );
+    assert!(dispatcher.held_records() <= 500 * 6, "{}", dispatcher.held_records());
     let mut dispatcher = packed(usize::MAX);
     while dispatcher.room() {
         dispatcher.offer(sized(0, &[100_000; 10]), now);
         dispatcher.next(now);
     }
-    assert!(
-        dispatcher.held_bytes() <= 6 * (4 << 20),
-        "{}",
-        dispatcher.held_bytes()
-    );
+    assert!(dispatcher.held_bytes() <= 6 * (4 << 20), "{}", dispatcher.held_bytes());
 }
 
 #[test]
@@ -274,12 +256,8 @@ enum Mood {
 }
 
 fn any_mood() -> impl Strategy<Value = Mood> {
-    let class = prop_oneof![
-        Just(Class::Throttled),
-        Just(Class::Retry),
-        Just(Class::Hold),
-        Just(Class::Poison)
-    ];
+    let class =
+        prop_oneof![Just(Class::Throttled), Just(Class::Retry), Just(Class::Hold), Just(Class::Poison)];
     prop_oneof![
         Just(Mood::Takes),
         class.clone().prop_map(Mood::Fails),
@@ -382,9 +360,8 @@ proptest! {
 
 #[test]
 fn a_split_entry_of_a_data_stream_keeps_its_key() {
-    let mut dispatcher = dispatcher(Shape::kinesis(&kinesis(Aggregation::Newline {
-        max_size: ByteSize(50_000),
-    })));
+    let mut dispatcher =
+        dispatcher(Shape::kinesis(&kinesis(Aggregation::Newline { max_size: ByteSize(50_000) })));
     dispatcher.drain();
     let now = Instant::now();
     dispatcher.offer(sized(0, &[5; 8]), now);

@@ -96,11 +96,7 @@ async fn answer(
     };
     let (target, user_agent) = (header("x-amz-target"), header("x-amz-user-agent"));
     let body = request.into_body().collect().await.unwrap().to_bytes();
-    remember.lock().unwrap().push(Asked {
-        target,
-        user_agent,
-        body: serde_json::from_slice(&body).unwrap(),
-    });
+    remember.lock().unwrap().push(Asked { target, user_agent, body: serde_json::from_slice(&body).unwrap() });
     let (status, kind, body) = match reply {
         Reply::Json(status, body) => (status, "application/x-amz-json-1.1", body.to_string()),
         Reply::Html(status) => (status, "text/html", "<html>proxy</html>".to_owned()),

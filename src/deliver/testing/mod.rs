@@ -36,12 +36,7 @@ pub(super) fn sized(first: u32, sizes: &[usize]) -> Run {
 
 /// The numbers of the records in a request, in order.
 pub(super) fn ordinals(request: &Request) -> Vec<u32> {
-    request
-        .entries
-        .iter()
-        .flat_map(|entry| entry.runs())
-        .flat_map(Run::ordinals)
-        .collect()
+    request.entries.iter().flat_map(|entry| entry.runs()).flat_map(Run::ordinals).collect()
 }
 
 pub(super) fn batch() -> Batch {

@@ -43,9 +43,7 @@ pub struct Account {
 impl Account {
     /// The account of one stream, which must have been made.
     pub fn stream(&self, name: &str) -> &StreamAccount {
-        self.streams
-            .get(name)
-            .unwrap_or_else(|| panic!("no stream {name:?} was made on this endpoint"))
+        self.streams.get(name).unwrap_or_else(|| panic!("no stream {name:?} was made on this endpoint"))
     }
 
     /// All streams, by name.
@@ -174,12 +172,7 @@ impl StreamAccount {
 
     fn count(&mut self, line: &[u8]) {
         let Some(marker) = Marker::find(line) else { return };
-        let copies = self
-            .copies
-            .entry(marker.writer)
-            .or_default()
-            .entry(marker.line)
-            .or_default();
+        let copies = self.copies.entry(marker.writer).or_default().entry(marker.line).or_default();
         self.distinct += usize::from(*copies == 0);
         *copies += 1;
     }
@@ -192,9 +185,7 @@ impl StreamAccount {
 
     /// The records of one shard, in its order.
     pub fn shard(&self, shard: usize) -> impl Iterator<Item = &Accepted> {
-        self.records()
-            .iter()
-            .filter(move |record| record.shard == Some(shard))
+        self.records().iter().filter(move |record| record.shard == Some(shard))
     }
 
     /// How many records each shard that took any holds, by its id.
@@ -223,11 +214,7 @@ impl StreamAccount {
 
     /// How often a line came.
     pub fn copies(&self, marker: &Marker) -> u32 {
-        self.copies
-            .get(&marker.writer)
-            .and_then(|lines| lines.get(&marker.line))
-            .copied()
-            .unwrap_or(0)
+        self.copies.get(&marker.writer).and_then(|lines| lines.get(&marker.line)).copied().unwrap_or(0)
     }
 
     /// How many different markers came: what a test waits for.
@@ -254,10 +241,7 @@ impl StreamAccount {
                 1 => tally.once += 1,
                 copies => tally.doubled.push((marker.clone(), copies)),
             }
-            expected_lines
-                .entry(marker.writer)
-                .or_default()
-                .insert(marker.line);
+            expected_lines.entry(marker.writer).or_default().insert(marker.line);
         }
         for (writer, lines) in &self.copies {
             let known = expected_lines.get(writer);
@@ -322,11 +306,7 @@ impl fmt::Display for Tally {
             "once {}, missing {}, doubled {}, unexpected {}",
             self.once,
             some(self.missing.iter()),
-            some(
-                self.doubled
-                    .iter()
-                    .map(|(marker, copies)| format!("{marker} ×{copies}"))
-            ),
+            some(self.doubled.iter().map(|(marker, copies)| format!("{marker} ×{copies}"))),
             some(self.unexpected.iter()),
         )
     }

@@ -42,11 +42,7 @@ impl Certificates {
                 PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
             )
             .expect("the key fits its certificate");
-        Self {
-            acceptor: TlsAcceptor::from(Arc::new(config)),
-            ca_bundle,
-            _dir: dir,
-        }
+        Self { acceptor: TlsAcceptor::from(Arc::new(config)), ca_bundle, _dir: dir }
     }
 
     /// The server's side of a handshake.
@@ -62,9 +58,7 @@ impl Certificates {
 
 fn authority() -> CertificateParams {
     let mut params = CertificateParams::default();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "test endpoint authority");
+    params.distinguished_name.push(DnType::CommonName, "test endpoint authority");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params
@@ -72,12 +66,8 @@ fn authority() -> CertificateParams {
 
 fn server() -> CertificateParams {
     let mut params = CertificateParams::new(["localhost".to_owned()]).expect("an ASCII name");
-    params
-        .subject_alt_names
-        .push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "test endpoint");
+    params.subject_alt_names.push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+    params.distinguished_name.push(DnType::CommonName, "test endpoint");
     params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];

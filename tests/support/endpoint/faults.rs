@@ -71,13 +71,7 @@ pub struct Rule {
 impl Rule {
     /// This fault, for every call.
     pub fn new(fault: Fault) -> Self {
-        Self {
-            fault,
-            stream: None,
-            skip: 0,
-            left: None,
-            chance: 1.0,
-        }
+        Self { fault, stream: None, skip: 0, left: None, chance: 1.0 }
     }
 
     /// Only calls for this stream.
@@ -222,10 +216,6 @@ impl Gate {
 
 impl fmt::Debug for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if *self.0.borrow() {
-            "Gate(open)"
-        } else {
-            "Gate(closed)"
-        })
+        f.write_str(if *self.0.borrow() { "Gate(open)" } else { "Gate(closed)" })
     }
 }

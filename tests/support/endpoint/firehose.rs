@@ -44,17 +44,11 @@ struct Describe {
 /// Reads a put request and holds it against the service's limits.
 pub(super) fn read_put(operation: Operation, body: &[u8]) -> Result<Put, ErrorAnswer> {
     let (stream, records) = if operation == Operation::PutOne {
-        let PutRecord {
-            delivery_stream_name,
-            record,
-        } = read(body)?;
+        let PutRecord { delivery_stream_name, record } = read(body)?;
         check_record("record.data", &record)?;
         (delivery_stream_name, vec![record])
     } else {
-        let PutRecordBatch {
-            delivery_stream_name,
-            records,
-        } = read(body)?;
+        let PutRecordBatch { delivery_stream_name, records } = read(body)?;
         check_count(records.len())?;
         for (index, record) in records.iter().enumerate() {
             check_record(&format!("records.{}.member.data", index + 1), record)?;
@@ -65,11 +59,7 @@ pub(super) fn read_put(operation: Operation, body: &[u8]) -> Result<Put, ErrorAn
         stream,
         entries: records
             .into_iter()
-            .map(|record| Entry {
-                data: record.data.0,
-                partition_key: None,
-                hash_key: None,
-            })
+            .map(|record| Entry { data: record.data.0, partition_key: None, hash_key: None })
             .collect(),
     };
     if put.size() > MAX_REQUEST {
@@ -80,10 +70,7 @@ pub(super) fn read_put(operation: Operation, body: &[u8]) -> Result<Put, ErrorAn
 
 fn check_count(records: usize) -> Result<(), ErrorAnswer> {
     match records {
-        0 => Err(ErrorAnswer::constraint(
-            "records",
-            "have length greater than or equal to 1",
-        )),
+        0 => Err(ErrorAnswer::constraint("records", "have length greater than or equal to 1")),
         1..=MAX_RECORDS => Ok(()),
         _ => Err(ErrorAnswer::constraint(
             "records",

@@ -58,18 +58,15 @@ impl StreamRef {
     fn resolve(self) -> Result<String, ErrorAnswer> {
         match (self.name, self.arn) {
             (Some(name), None) => Ok(name),
-            (_, Some(arn)) => arn
-                .split_once(":stream/")
-                .map(|(_, name)| name.to_owned())
-                .ok_or_else(|| {
-                    ErrorAnswer::constraint(
-                        "streamARN",
-                        "satisfy regular expression pattern: arn:aws.*:kinesis:.*:stream/\\S+",
-                    )
-                }),
-            (None, None) => Err(ErrorAnswer::invalid_argument(
-                "Either streamARN or streamName must be provided.",
-            )),
+            (_, Some(arn)) => arn.split_once(":stream/").map(|(_, name)| name.to_owned()).ok_or_else(|| {
+                ErrorAnswer::constraint(
+                    "streamARN",
+                    "satisfy regular expression pattern: arn:aws.*:kinesis:.*:stream/\\S+",
+                )
+            }),
+            (None, None) => {
+                Err(ErrorAnswer::invalid_argument("Either streamARN or streamName must be provided."))
+            }
         }
     }
 }
@@ -88,10 +85,8 @@ pub(super) fn read_put(operation: Operation, body: &[u8]) -> Result<Put, ErrorAn
         }
         (stream, records)
     };
-    let put = Put {
-        stream: stream.resolve()?,
-        entries: records.into_iter().map(entry).collect::<Result<_, _>>()?,
-    };
+    let put =
+        Put { stream: stream.resolve()?, entries: records.into_iter().map(entry).collect::<Result<_, _>>()? };
     if put.size() > MAX_REQUEST {
         return Err(ErrorAnswer::invalid_argument("Records size exceeds 10 MB limit"));
     }
@@ -100,10 +95,7 @@ pub(super) fn read_put(operation: Operation, body: &[u8]) -> Result<Put, ErrorAn
 
 fn check_count(records: usize) -> Result<(), ErrorAnswer> {
     match records {
-        0 => Err(ErrorAnswer::constraint(
-            "records",
-            "have length greater than or equal to 1",
-        )),
+        0 => Err(ErrorAnswer::constraint("records", "have length greater than or equal to 1")),
         1..=MAX_RECORDS => Ok(()),
         _ => Err(ErrorAnswer::constraint(
             "records",
@@ -143,11 +135,7 @@ fn entry(record: Record) -> Result<Entry, ErrorAnswer> {
             ))
         })?,
     };
-    Ok(Entry {
-        data: record.data.0,
-        partition_key: Some(record.partition_key),
-        hash_key: Some(hash_key),
-    })
+    Ok(Entry { data: record.data.0, partition_key: Some(record.partition_key), hash_key: Some(hash_key) })
 }
 
 /// Holds records against the stream's MaxRecordSize, in which the partition key counts.
@@ -187,10 +175,7 @@ pub(super) fn shard_throttled(stream: &str, shard: usize) -> ErrorAnswer {
     ErrorAnswer::new(
         400,
         "ProvisionedThroughputExceededException",
-        format!(
-            "Rate exceeded for shard {} in stream {stream} under account 123456789012.",
-            shard_id(shard)
-        ),
+        format!("Rate exceeded for shard {} in stream {stream} under account 123456789012.", shard_id(shard)),
     )
 }
 

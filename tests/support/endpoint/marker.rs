@@ -33,11 +33,7 @@ impl Marker {
     /// The first marker in a text, wherever it stands: in a bare line or inside of a JSON record.
     pub fn find(text: &[u8]) -> Option<Self> {
         memmem::find_iter(text, INFIX).find_map(|at| {
-            let name = text[..at]
-                .iter()
-                .rev()
-                .take_while(|byte| of_a_name(**byte))
-                .count();
+            let name = text[..at].iter().rev().take_while(|byte| of_a_name(**byte)).count();
             let rest = &text[at + INFIX.len()..];
             let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
             if name == 0 || digits < DIGITS {

@@ -18,12 +18,7 @@
 //! Where the services do not publish the text of an error, or which error it is (a data stream's record above
 //! its MaxRecordSize), the code is what the documentation of the operation names and the text is our own.
 
-#![allow(
-    dead_code,
-    unused_imports,
-    unreachable_pub,
-    reason = "every user uses a part of it"
-)]
+#![allow(dead_code, unused_imports, unreachable_pub, reason = "every user uses a part of it")]
 
 mod account;
 mod certificates;
@@ -112,9 +107,7 @@ impl Settings {
 
     /// Listens on a free port of 127.0.0.1 and serves, on the runtime that it is called in.
     pub async fn start(self) -> Endpoint {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .await
-            .expect("a free port");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let certificates = self.tls.then(Certificates::make);
         let clock = if self.manual_clock {
@@ -129,22 +122,14 @@ impl Settings {
             certificates.as_ref().map(Certificates::acceptor),
             shared.clone(),
         ));
-        Endpoint {
-            shared,
-            address,
-            certificates,
-            serving,
-        }
+        Endpoint { shared, address, certificates, serving }
     }
 }
 
 impl Endpoint {
     /// An endpoint over TLS; clients trust it by [`Endpoint::ca_bundle`].
     pub fn tls() -> Settings {
-        Settings {
-            tls: true,
-            ..Self::plain()
-        }
+        Settings { tls: true, ..Self::plain() }
     }
 
     /// An endpoint over plain HTTP.
@@ -161,11 +146,7 @@ impl Endpoint {
 
     /// Where it is, as an `endpoint` setting takes it; both services are at the same place.
     pub fn url(&self) -> String {
-        let scheme = if self.certificates.is_some() {
-            "https"
-        } else {
-            "http"
-        };
+        let scheme = if self.certificates.is_some() { "https" } else { "http" };
         format!("{scheme}://{}", self.address)
     }
 
@@ -176,10 +157,7 @@ impl Endpoint {
 
     /// The PEM file of the authority to trust; only with TLS.
     pub fn ca_bundle(&self) -> &Path {
-        self.certificates
-            .as_ref()
-            .expect("an endpoint over plain HTTP has no authority")
-            .ca_bundle()
+        self.certificates.as_ref().expect("an endpoint over plain HTTP has no authority").ca_bundle()
     }
 
     /// From now on, this goes wrong.

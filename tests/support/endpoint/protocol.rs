@@ -60,11 +60,7 @@ pub struct ErrorAnswer {
 impl ErrorAnswer {
     /// Any error, also one that AWS would not give.
     pub fn new(status: u16, code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            code: code.into(),
-            message: message.into(),
-        }
+        Self { status, code: code.into(), message: message.into() }
     }
 
     /// The service cannot take more at the moment; lasting, the stream's quota is reached.
@@ -79,11 +75,7 @@ impl ErrorAnswer {
 
     /// A shard, or an account, was asked for more than its limit.
     pub fn throughput_exceeded() -> Self {
-        Self::new(
-            400,
-            "ProvisionedThroughputExceededException",
-            "Rate exceeded for the stream.",
-        )
+        Self::new(400, "ProvisionedThroughputExceededException", "Rate exceeded for the stream.")
     }
 
     /// The caller may not put records there.
@@ -97,11 +89,7 @@ impl ErrorAnswer {
 
     /// The session's credentials are too old.
     pub fn expired_token() -> Self {
-        Self::new(
-            400,
-            "ExpiredTokenException",
-            "The security token included in the request is expired",
-        )
+        Self::new(400, "ExpiredTokenException", "The security token included in the request is expired")
     }
 
     /// Something in the request is not right, beyond what the service's model says.
@@ -147,24 +135,14 @@ pub(super) fn respond(request_id: u128, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(body));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
-    headers.insert(
-        "x-amzn-requestid",
-        HeaderValue::from_str(&uuid(request_id)).expect("hexadecimal digits"),
-    );
+    headers.insert("x-amzn-requestid", HeaderValue::from_str(&uuid(request_id)).expect("hexadecimal digits"));
     response
 }
 
 /// A number as a UUID is written.
 pub(super) fn uuid(number: u128) -> String {
     let hex = format!("{number:032x}");
-    format!(
-        "{}-{}-{}-{}-{}",
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..]
-    )
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
 /// What the head of a request asks for.

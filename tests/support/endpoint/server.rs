@@ -134,9 +134,7 @@ async fn requests(stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Arc<Shar
         }
     });
     // A client that goes away, and a fault that closes the connection, are both as they should be.
-    let _ = http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
 /// The connection is to be closed without an answer.

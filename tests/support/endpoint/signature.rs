@@ -20,11 +20,7 @@ pub(super) fn check(
     secrets: &Secrets,
 ) -> Result<String, ErrorAnswer> {
     let authorization = header(head, "authorization").ok_or_else(|| {
-        ErrorAnswer::new(
-            400,
-            "MissingAuthenticationTokenException",
-            "Missing Authentication Token",
-        )
+        ErrorAnswer::new(400, "MissingAuthenticationTokenException", "Missing Authentication Token")
     })?;
     let signed = Signed::read(authorization).ok_or_else(|| incomplete(authorization))?;
     let time = header(head, "x-amz-date")
@@ -40,9 +36,8 @@ pub(super) fn check(
     if head.headers.contains_key("x-amz-security-token") {
         required.push("x-amz-security-token");
     }
-    if let Some(missing) = required
-        .iter()
-        .find(|name| !signed.headers.split(';').any(|header| header == **name))
+    if let Some(missing) =
+        required.iter().find(|name| !signed.headers.split(';').any(|header| header == **name))
     {
         return Err(mismatch(&format!("'{missing}' must be a signed header")));
     }
@@ -106,10 +101,8 @@ impl<'a> Signed<'a> {
         write!(canonical, "\n{}\n{}", self.headers, hex(sha256(body).as_ref())).expect("a string takes it");
 
         let scope = format!("{}/{}/{}/aws4_request", self.date, self.region, self.service);
-        let to_sign = format!(
-            "AWS4-HMAC-SHA256\n{time}\n{scope}\n{}",
-            hex(sha256(canonical.as_bytes()).as_ref())
-        );
+        let to_sign =
+            format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{}", hex(sha256(canonical.as_bytes()).as_ref()));
         let mut key = format!("AWS4{secret}").into_bytes();
         for part in [self.date, self.region, self.service, "aws4_request", &to_sign] {
             let signing = hmac::Key::new(hmac::HMAC_SHA256, &key);

@@ -88,9 +88,8 @@ impl State {
         };
         for stream in streams {
             let account = StreamAccount::new(stream.service, keep);
-            let buckets = stream
-                .rate
-                .map_or_else(Vec::new, |rate| vec![Bucket::new(rate, now); stream.shards]);
+            let buckets =
+                stream.rate.map_or_else(Vec::new, |rate| vec![Bucket::new(rate, now); stream.shards]);
             let name = stream.name.clone();
             state.account.streams.insert(name.clone(), account);
             let earlier = state.streams.insert(name, (stream, buckets));
@@ -168,9 +167,7 @@ impl State {
             return Err(refused);
         }
         let (stream, buckets) = self.streams.get_mut(&put.stream).expect("found before");
-        let shard = entry
-            .hash_key
-            .map(|hash_key| kinesis::shard_of(hash_key, stream.shards));
+        let shard = entry.hash_key.map(|hash_key| kinesis::shard_of(hash_key, stream.shards));
         if let Some(bucket) = buckets.get_mut(shard.unwrap_or(0))
             && !bucket.take(entry.size(), now)
         {
@@ -180,10 +177,7 @@ impl State {
             });
         }
         self.sequence += 1;
-        Ok(Taken {
-            sequence: self.sequence,
-            shard,
-        })
+        Ok(Taken { sequence: self.sequence, shard })
     }
 
     /// The account of the stream that a put names, which was found before.

@@ -16,15 +16,10 @@ pub struct Rate {
 
 impl Rate {
     /// What a shard takes (Kinesis Data Streams developer guide, "Quotas and limits").
-    pub const KINESIS_SHARD: Rate = Rate {
-        records: 1_000.0,
-        bytes: kinesis::DEFAULT_MAX_RECORD as f64,
-    };
+    pub const KINESIS_SHARD: Rate = Rate { records: 1_000.0, bytes: kinesis::DEFAULT_MAX_RECORD as f64 };
     /// What a delivery stream takes in the large regions (Amazon Data Firehose developer guide, "Quota").
-    pub const FIREHOSE_STREAM: Rate = Rate {
-        records: 500_000.0,
-        bytes: (firehose::MAX_REQUEST + (1 << 20)) as f64,
-    };
+    pub const FIREHOSE_STREAM: Rate =
+        Rate { records: 500_000.0, bytes: (firehose::MAX_REQUEST + (1 << 20)) as f64 };
 }
 
 /// A bucket that fills at a rate and is drawn from by every record.
@@ -39,12 +34,7 @@ pub(super) struct Bucket {
 impl Bucket {
     /// A full bucket.
     pub(super) fn new(rate: Rate, now: Duration) -> Self {
-        Self {
-            rate,
-            records: rate.records,
-            bytes: rate.bytes,
-            filled: now,
-        }
+        Self { rate, records: rate.records, bytes: rate.bytes, filled: now }
     }
 
     /// Draws what one record of this size takes, or nothing if it is not there.

@@ -69,15 +69,8 @@ impl Format {
                 format!("{time} {stream} {} {part}\n", if last { "F" } else { "P" })
             }
             Format::Docker => {
-                let log = if last {
-                    format!("{part}\n")
-                } else {
-                    part.to_owned()
-                };
-                format!(
-                    "{}\n",
-                    serde_json::json!({"log": log, "stream": stream, "time": time})
-                )
+                let log = if last { format!("{part}\n") } else { part.to_owned() };
+                format!("{}\n", serde_json::json!({"log": log, "stream": stream, "time": time}))
             }
         }
         .into_bytes()

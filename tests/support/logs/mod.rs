@@ -43,9 +43,7 @@ impl Container {
 
     /// Its folder: `<root>/pods/<namespace>_<pod>_<uid>/<name>`.
     pub fn folder(&self, root: &Path) -> PathBuf {
-        root.join("pods")
-            .join(format!("{}_{}_{}", self.namespace, self.pod, self.uid))
-            .join(&self.name)
+        root.join("pods").join(format!("{}_{}_{}", self.namespace, self.pod, self.uid)).join(&self.name)
     }
 }
 
@@ -62,9 +60,7 @@ pub fn containers(root: &Path, count: usize) -> Vec<Writer> {
 
 /// Two writers of different names write different texts.
 fn seed_of(name: &str) -> u64 {
-    name.bytes().fold(1, |seed: u64, byte| {
-        seed.wrapping_mul(131).wrapping_add(u64::from(byte))
-    })
+    name.bytes().fold(1, |seed: u64, byte| seed.wrapping_mul(131).wrapping_add(u64::from(byte)))
 }
 
 /// A line that was written.
@@ -211,10 +207,7 @@ impl Writer {
 
     /// Writes one line on this stream.
     pub fn line(&mut self, stream: Stream) {
-        let free = self
-            .unfinished
-            .as_ref()
-            .is_none_or(|open| open.between.is_some_and(|of| of != stream));
+        let free = self.unfinished.as_ref().is_none_or(|open| open.between.is_some_and(|of| of != stream));
         assert!(free, "the line before has not ended");
         let parts = self.next_line(stream);
         self.put(&parts);
@@ -228,15 +221,10 @@ impl Writer {
         let (head, tail) = text.split_at(4 << 10);
         let (first, rest) = match self.format {
             Format::Plain => (head.as_bytes().to_vec(), format!("{tail}\n").into_bytes()),
-            format => (
-                format.part(time, stream, head, false),
-                format.part(time, stream, tail, true),
-            ),
+            format => (format.part(time, stream, head, false), format.part(time, stream, tail, true)),
         };
-        self.unfinished = Some(Unfinished {
-            rest,
-            between: (self.format != Format::Plain).then_some(stream),
-        });
+        self.unfinished =
+            Some(Unfinished { rest, between: (self.format != Format::Plain).then_some(stream) });
         self.remember(stream, time, text);
         self.put(&[first]);
     }
@@ -247,10 +235,7 @@ impl Writer {
         assert!(self.unfinished.is_none(), "the line before has not ended");
         let stream = self.any_stream();
         let mut bytes = self.next_line(stream).concat();
-        self.unfinished = Some(Unfinished {
-            rest: bytes.split_off(bytes.len() / 2),
-            between: None,
-        });
+        self.unfinished = Some(Unfinished { rest: bytes.split_off(bytes.len() / 2), between: None });
         self.put(&[bytes]);
     }
 
@@ -276,20 +261,13 @@ impl Writer {
     }
 
     fn any_stream(&mut self) -> Stream {
-        if self.format != Format::Plain && self.rng.u8(..4) == 0 {
-            Stream::Stderr
-        } else {
-            Stream::Stdout
-        }
+        if self.format != Format::Plain && self.rng.u8(..4) == 0 { Stream::Stderr } else { Stream::Stdout }
     }
 
     /// The framed parts of a new line, which is remembered.
     fn next_line(&mut self, stream: Stream) -> Vec<Vec<u8>> {
-        let lengths = if self.long_lines && self.rng.u8(..50) == 0 {
-            8 << 10..40 << 10
-        } else {
-            self.lengths.clone()
-        };
+        let lengths =
+            if self.long_lines && self.rng.u8(..50) == 0 { 8 << 10..40 << 10 } else { self.lengths.clone() };
         let (text, time) = self.next_text(lengths);
         let parts = self.format.frame(time, stream, &text, &mut self.rng);
         self.remember(stream, time, text);

@@ -107,9 +107,8 @@ impl Writer {
     /// The container restarts: `0.log` is left as it is, lines go into `1.log` from now on.
     pub fn restart(&mut self) {
         let stem = self.path.file_stem().and_then(|stem| stem.to_str());
-        let number: u32 = stem
-            .and_then(|stem| stem.parse().ok())
-            .expect("a container's log is called by a number");
+        let number: u32 =
+            stem.and_then(|stem| stem.parse().ok()).expect("a container's log is called by a number");
         self.path = self.path.with_file_name(format!("{}.log", number + 1));
         self.reopen();
     }
@@ -132,11 +131,7 @@ pub(super) fn open(path: &Path) -> File {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).expect("makes the log's folder");
     }
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .open(path)
-        .expect("opens the log")
+    OpenOptions::new().append(true).create(true).open(path).expect("opens the log")
 }
 
 /// Compresses a file as kubelet does: into a `.tmp`, which is renamed to `.gz`, then the file goes.
@@ -144,29 +139,21 @@ pub fn compress(path: &Path) {
     let tmp = with_suffix(path, ".tmp");
     let mut out = GzEncoder::new(File::create(&tmp).expect("makes the .tmp"), Compression::fast());
     io::copy(&mut File::open(path).expect("opens the log"), &mut out).expect("compresses the log");
-    out.finish()
-        .and_then(|mut file| file.flush())
-        .expect("ends the compressed log");
+    out.finish().and_then(|mut file| file.flush()).expect("ends the compressed log");
     fs::rename(tmp, with_suffix(path, ".gz")).expect("renames the .tmp");
     fs::remove_file(path).expect("removes the plain log");
 }
 
 /// The rotated files beside a log, oldest first.
 pub fn siblings(path: &Path) -> Vec<PathBuf> {
-    let prefix = format!(
-        "{}.",
-        path.file_name()
-            .and_then(|name| name.to_str())
-            .expect("a log's name is text")
-    );
+    let prefix =
+        format!("{}.", path.file_name().and_then(|name| name.to_str()).expect("a log's name is text"));
     let folder = path.parent().expect("a log lies in a folder");
     let mut found: Vec<PathBuf> = fs::read_dir(folder)
         .expect("reads the log's folder")
         .map(|entry| entry.expect("reads the log's folder").path())
         .filter(|path| {
-            path.file_name()
-                .and_then(|name| name.to_str())
-                .is_some_and(|name| name.starts_with(&prefix))
+            path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(&prefix))
         })
         .collect();
     found.sort();

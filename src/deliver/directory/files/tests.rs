@@ -63,9 +63,7 @@ fn contents(folder: &Path) -> Vec<String> {
 fn files_lie_where_firehose_would_put_them() {
     let folder = tempfile::tempdir().unwrap();
     let mut files = files(&folder, Compression::None);
-    files
-        .write(&request(&[b"one", b"two"]), noon(), Instant::now())
-        .unwrap();
+    files.write(&request(&[b"one", b"two"]), noon(), Instant::now()).unwrap();
     let open = tree(folder.path());
     assert_eq!(open.len(), 1);
     assert!(
@@ -75,14 +73,8 @@ fn files_lie_where_firehose_would_put_them() {
     files.close().unwrap();
     let closed = tree(folder.path());
     let (name, bytes) = closed.first_key_value().unwrap();
-    assert!(
-        name.starts_with("2026/11/21/12/archive-1-2026-11-21-12-00-01-"),
-        "{name}"
-    );
-    assert_eq!(
-        name.len(),
-        "2026/11/21/12/archive-1-2026-11-21-12-00-01-".len() + UUID_LEN
-    );
+    assert!(name.starts_with("2026/11/21/12/archive-1-2026-11-21-12-00-01-"), "{name}");
+    assert_eq!(name.len(), "2026/11/21/12/archive-1-2026-11-21-12-00-01-".len() + UUID_LEN);
     assert_eq!(bytes, b"one\ntwo\n");
 }
 
@@ -91,18 +83,10 @@ fn a_file_is_closed_at_its_size() {
     let folder = tempfile::tempdir().unwrap();
     let mut files = files(&folder, Compression::None);
     for _ in 0..3 {
-        files
-            .write(&request(&[&[b'x'; 59]]), noon(), Instant::now())
-            .unwrap();
+        files.write(&request(&[&[b'x'; 59]]), noon(), Instant::now()).unwrap();
     }
     files.close().unwrap();
-    assert_eq!(
-        contents(folder.path())
-            .iter()
-            .map(String::len)
-            .collect::<Vec<_>>(),
-        [60, 60, 60]
-    );
+    assert_eq!(contents(folder.path()).iter().map(String::len).collect::<Vec<_>>(), [60, 60, 60]);
 }
 
 #[test]
@@ -115,10 +99,7 @@ fn a_file_is_closed_at_its_age() {
     files.close_if_due(at + Duration::from_secs(59)).unwrap();
     assert!(files.due().is_some());
     files.close_if_due(at + Duration::from_secs(60)).unwrap();
-    assert_eq!(
-        (contents(folder.path()), files.due()),
-        (vec!["old\n".to_owned()], None)
-    );
+    assert_eq!((contents(folder.path()), files.due()), (vec!["old\n".to_owned()], None));
 }
 
 #[test]
@@ -147,11 +128,7 @@ fn a_file_cut_at_any_byte_by_a_crash_is_finished_at_its_last_whole_request() {
             fs::write(folder.path().join(&name), &bytes[..cut]).unwrap();
             let mut after = files(&folder, compression);
             after
-                .write(
-                    &request(&[b"new"]),
-                    "2026-11-22T00:00:00Z".parse().unwrap(),
-                    Instant::now(),
-                )
+                .write(&request(&[b"new"]), "2026-11-22T00:00:00Z".parse().unwrap(), Instant::now())
                 .unwrap();
             after.close().unwrap();
             let survived = whole.iter().filter(|end| **end > 0 && **end <= cut).count();
@@ -174,13 +151,7 @@ fn files_of_others_are_left_alone() {
     let mut files = files(&folder, Compression::None);
     files.write(&request(&[b"ours"]), noon(), Instant::now()).unwrap();
     files.close().unwrap();
-    assert_eq!(
-        tree(folder.path())
-            .keys()
-            .filter(|name| name.starts_with('.'))
-            .count(),
-        3
-    );
+    assert_eq!(tree(folder.path()).keys().filter(|name| name.starts_with('.')).count(), 3);
 }
 
 #[test]

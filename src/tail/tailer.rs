@@ -1,0 +1,741 @@
+//! All followed files: who they are, where they are, and what comes next in them.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use tracing::{debug, info, warn};
+
+use super::checkpoint::{Checkpoint, Entry, Progress, Status};
+use super::content::{Content, ReadOutcome};
+use super::discovery::{self, Found, Roots, Selection};
+use super::identity::{FileId, Fingerprint, Proof};
+use super::settings::{StartAt, TailSettings};
+use super::siblings;
+use crate::source::{DestinationName, Incarnation, Position, RouteName};
+
+/// A route, as far as following files goes.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Its name.
+    pub name: RouteName,
+    /// Its files.
+    pub selection: Selection,
+    /// Where it begins at its first ever start.
+    pub start_at: StartAt,
+    /// Its destinations.
+    pub to: Vec<DestinationName>,
+}
+
+/// What a scan found.
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// Files that may have something to read.
+    pub ready: Vec<Incarnation>,
+    /// The folders in which changes can happen.
+    pub folders: HashSet<PathBuf>,
+}
+
+/// What happened since the counts were last taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Files that were renamed or deleted.
+    pub rotations: u64,
+    /// Files whose content was cut or replaced.
+    pub truncations: u64,
+    /// Files that were gone before they were read to their end.
+    pub vanished: u64,
+}
+
+/// Whether a file's path still leads to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    AtPath,
+    Away {
+        /// Another file is at its path, or it cannot be written to any more.
+        successor: bool,
+    },
+}
+
+struct Tracked {
+    entry: Entry,
+    content: Option<Content>,
+    place: Place,
+    /// When it last gave something to read.
+    grew: Instant,
+}
+
+impl Tracked {
+    fn is_open(&self) -> bool {
+        self.content.is_some()
+    }
+
+    fn base(&self) -> &OsStr {
+        self.entry.path.file_name().unwrap_or_default()
+    }
+
+    fn folder(&self) -> &Path {
+        self.entry.path.parent().unwrap_or(Path::new("/"))
+    }
+
+    /// Its length differs from what was read of it.
+    fn has_news(&self) -> bool {
+        let Some(content) = &self.content else { return false };
+        let read = self.entry.proof.end;
+        let behind = self.entry.progress.iter().any(|progress| progress.position.offset < read);
+        behind || content.is_gzip() || content.metadata().is_ok_and(|metadata| metadata.len() != read)
+    }
+}
+
+/// All followed files.
+pub struct Tailer {
+    settings: TailSettings,
+    routes: Vec<Route>,
+    selections: Vec<Selection>,
+    roots: Roots,
+    files: HashMap<Incarnation, Tracked>,
+    /// Which content a file holds now.
+    by_id: HashMap<FileId, Incarnation>,
+    /// Where writes are noticed, links resolved.
+    by_path: HashMap<PathBuf, Incarnation>,
+    started: HashSet<RouteName>,
+    /// Until when the run before this one lived: unknown siblings written later appeared since.
+    alive_until: SystemTime,
+    counts: Counts,
+    refused: HashSet<PathBuf>,
+    /// A sibling could not be told yet; the next scan should come by itself.
+    undecided: bool,
+}
+
+impl Tailer {
+    /// Of routes, and of what an earlier run left.
+    pub fn new(
+        settings: TailSettings,
+        routes: Vec<Route>,
+        checkpoint: Option<&Checkpoint>,
+        now: Instant,
+        wall: SystemTime,
+    ) -> Self {
+        let selections: Vec<Selection> = routes.iter().map(|route| route.selection.clone()).collect();
+        let patterns = selections.iter().flat_map(|selection| &selection.files);
+        let roots = Roots::new(&settings.allowed_roots, patterns);
+        let mut tailer = Self {
+            settings,
+            routes,
+            selections,
+            roots,
+            files: HashMap::new(),
+            by_id: HashMap::new(),
+            by_path: HashMap::new(),
+            started: HashSet::new(),
+            alive_until: wall,
+            counts: Counts::default(),
+            refused: HashSet::new(),
+            undecided: false,
+        };
+        if let Some(checkpoint) = checkpoint {
+            tailer.started = checkpoint.routes.iter().cloned().collect();
+            tailer.alive_until = UNIX_EPOCH + std::time::Duration::from_millis(checkpoint.saved);
+            for entry in &checkpoint.files {
+                tailer.track(entry.clone(), now);
+            }
+        }
+        tailer
+    }
+
+    /// Adds what a buffer says of a file that the checkpoint did not know or knew less of.
+    pub fn recovered(&mut self, entry: Entry, now: Instant) {
+        match self.files.get_mut(&entry.incarnation) {
+            Some(tracked) => {
+                let progress = std::mem::take(&mut tracked.entry.progress);
+                let repairs = std::mem::take(&mut tracked.entry.repairs);
+                tracked.entry = Entry { progress, repairs, ..entry };
+                let (id, incarnation) = (tracked.entry.id, tracked.entry.incarnation);
+                self.by_id.insert(id, incarnation);
+            }
+            None => self.track(entry, now),
+        }
+    }
+
+    fn track(&mut self, entry: Entry, now: Instant) {
+        let incarnation = entry.incarnation;
+        let newer = self.by_id.get(&entry.id).is_none_or(|other| {
+            self.files[other].entry.status != Status::Following || entry.status == Status::Following
+        });
+        if newer {
+            self.by_id.insert(entry.id, incarnation);
+        }
+        let tracked = Tracked { entry, content: None, place: Place::AtPath, grew: now };
+        self.files.insert(incarnation, tracked);
+    }
+
+    /// What is known of a file.
+    pub fn entry(&self, incarnation: Incarnation) -> Option<&Entry> {
+        self.files.get(&incarnation).map(|tracked| &tracked.entry)
+    }
+
+    /// What is known of a file, to move it on.
+    pub fn entry_mut(&mut self, incarnation: Incarnation) -> Option<&mut Entry> {
+        self.files.get_mut(&incarnation).map(|tracked| &mut tracked.entry)
+    }
+
+    /// Everything that is known, for a checkpoint.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.files.values().map(|tracked| &tracked.entry)
+    }
+
+    /// Routes that were started.
+    pub fn started(&self) -> impl Iterator<Item = &RouteName> {
+        self.started.iter()
+    }
+
+    /// Files that are open.
+    pub fn open_files(&self) -> usize {
+        self.files.values().filter(|tracked| tracked.is_open()).count()
+    }
+
+    /// Bytes in open files that some destination has not read yet. Compressed files are not counted.
+    pub fn behind(&self) -> u64 {
+        let lag = |tracked: &Tracked| {
+            let content = tracked.content.as_ref().filter(|content| !content.is_gzip())?;
+            let read = tracked.entry.progress.iter().map(|progress| progress.position.offset).min()?;
+            Some(content.metadata().ok()?.len().saturating_sub(read))
+        };
+        self.files.values().filter_map(lag).sum()
+    }
+
+    /// What happened since the last call.
+    pub fn take_counts(&mut self) -> Counts {
+        std::mem::take(&mut self.counts)
+    }
+
+    /// The file that a noticed write belongs to.
+    pub fn at(&self, path: &Path) -> Option<Incarnation> {
+        self.by_path.get(path).copied()
+    }
+
+    /// Whether a scan is due even if nothing is noticed: a file waits for its end, or a sibling could not be
+    /// told yet.
+    pub fn wants_scan(&self) -> bool {
+        self.undecided
+            || self.files.values().any(|tracked| tracked.is_open() && tracked.place != Place::AtPath)
+    }
+
+    /// Looks at all folders, meets what is new, and sees what has moved.
+    pub fn scan(&mut self, now: Instant, wall: SystemTime) -> Scan {
+        self.undecided = false;
+        let walk = discovery::walk(&self.selections, &self.roots);
+        for (path, reason) in walk.refused {
+            if self.refused.insert(path.clone()) {
+                warn!(event = "path_refused", path = %path.display(), reason, "this path is not followed");
+            }
+        }
+        let mut seen = HashSet::new();
+        let mut ids = HashSet::new();
+        let mut fresh = Vec::new();
+        for found in walk.found {
+            // The second name of a file is no second file.
+            if !ids.insert(found.id) {
+                continue;
+            }
+            match self.by_id.get(&found.id).copied() {
+                Some(incarnation) => {
+                    seen.insert(incarnation);
+                    if let Some(met) = self.meet(incarnation, &found, now) {
+                        seen.insert(met);
+                    }
+                }
+                None => fresh.push(found),
+            }
+        }
+        let away: Vec<Incarnation> = self
+            .files
+            .iter()
+            .filter(|(incarnation, tracked)| {
+                tracked.entry.status == Status::Following && !seen.contains(*incarnation)
+            })
+            .map(|(incarnation, _)| *incarnation)
+            .collect();
+        let mut bases: HashSet<PathBuf> = HashSet::new();
+        for incarnation in &away {
+            if self.see_away(*incarnation) {
+                bases.insert(self.files[incarnation].entry.path.clone());
+            }
+        }
+        for found in fresh {
+            let path = found.path.clone();
+            if self.adopt(found, now, wall) {
+                bases.insert(path);
+            }
+        }
+        for base in bases {
+            if let Err(error) = self.look_beside(&base, now, wall) {
+                debug!(event = "siblings_unread", path = %base.display(), %error);
+            }
+        }
+        for incarnation in away {
+            self.give_up_if_gone(incarnation, wall);
+        }
+        self.started.extend(self.routes.iter().map(|route| route.name.clone()));
+        let ready =
+            self.files.iter().filter(|(_, tracked)| tracked.has_news()).map(|(incarnation, _)| *incarnation);
+        Scan { ready: ready.collect(), folders: walk.folders }
+    }
+
+    /// A file whose id is known. Returns the incarnation that it holds, if that is another than before.
+    fn meet(&mut self, incarnation: Incarnation, found: &Found, now: Instant) -> Option<Incarnation> {
+        let route = &self.routes[found.route];
+        let tracked = self.files.get_mut(&incarnation)?;
+        let entry = &mut tracked.entry;
+        entry.vanished = None;
+        if entry.status == Status::Following {
+            entry.route = route.name.clone();
+            reconcile_destinations(entry, &route.to);
+        }
+        if tracked.is_open() {
+            tracked.place = Place::AtPath;
+            tracked.entry.moved_to = (found.path != tracked.entry.path).then(|| found.path.clone());
+            return None;
+        }
+        let entry = &tracked.entry;
+        match entry.status {
+            Status::Ignored => return None,
+            Status::Finished if found.len == entry.proof.end => return None,
+            Status::Finished | Status::Following => {}
+        }
+        let mut content = self.open(&found.path, found.id)?;
+        let tracked = self.files.get_mut(&incarnation)?;
+        match content.is(tracked.entry.fingerprint, &tracked.entry.proof) {
+            Ok(true) => {
+                tracked.entry.status = Status::Following;
+                tracked.entry.moved_to = (found.path != tracked.entry.path).then(|| found.path.clone());
+                tracked.place = Place::AtPath;
+                tracked.grew = now;
+                self.attach(incarnation, content);
+                None
+            }
+            Ok(false) if content.is_gzip() => None,
+            Ok(false) => {
+                info!(event = "file_replaced", path = %found.path.display(),
+                    "the file was truncated or replaced while kinetail was not looking; it is read from its beginning");
+                self.counts.truncations += 1;
+                let entry = self.new_entry(found.path.clone(), found.id, found.route, Position::default());
+                let new = entry.incarnation;
+                self.track(entry, now);
+                self.by_id.insert(found.id, new);
+                self.attach(new, content);
+                Some(new)
+            }
+            Err(error) => {
+                warn!(event = "read_failed", path = %found.path.display(), %error, "the file cannot be read");
+                None
+            }
+        }
+    }
+
+    /// A file whose path no longer leads to it. Returns whether it has to be looked for beside its path.
+    fn see_away(&mut self, incarnation: Incarnation) -> bool {
+        let Some(tracked) = self.files.get_mut(&incarnation) else { return false };
+        let id = tracked.entry.id;
+        let Some(content) = &tracked.content else {
+            tracked.place = Place::Away { successor: true };
+            return true;
+        };
+        let deleted = content.metadata().is_ok_and(|metadata| metadata.nlink() == 0);
+        if !deleted {
+            tracked.entry.moved_to = content.path_now().filter(|path| *path != tracked.entry.path);
+        }
+        let successor = deleted
+            || content.is_gzip()
+            || fs::metadata(&tracked.entry.path).is_ok_and(|metadata| FileId::from(&metadata) != id);
+        if tracked.place == Place::AtPath {
+            self.counts.rotations += 1;
+            info!(event = "rotated", path = %tracked.entry.path.display(), deleted, "the file was rotated; it is read to its end");
+        }
+        tracked.place = Place::Away { successor };
+        false
+    }
+
+    /// A file that was not found again, nor its content.
+    fn give_up_if_gone(&mut self, incarnation: Incarnation, wall: SystemTime) {
+        let Some(tracked) = self.files.get_mut(&incarnation) else { return };
+        if tracked.is_open() || tracked.entry.status != Status::Following {
+            return;
+        }
+        tracked.entry.status = Status::Finished;
+        tracked.entry.vanished = Some(millis(wall));
+        self.counts.vanished += 1;
+        warn!(event = "file_vanished", path = %tracked.entry.path.display(), offset = tracked.entry.proof.end,
+            "the file was removed while kinetail was not running; what was written to it after this offset is lost");
+    }
+
+    /// A file that was never seen under this id. Returns whether siblings of it may be new too.
+    fn adopt(&mut self, found: Found, now: Instant, wall: SystemTime) -> bool {
+        let first = !self.started.contains(&self.routes[found.route].name);
+        let Some(mut content) = self.open(&found.path, found.id) else { return false };
+        let folder = found.path.parent().unwrap_or(Path::new("/")).to_owned();
+        let name = found.path.file_name().unwrap_or_default().to_owned();
+        let is_rotated =
+            |tracked: &Tracked| tracked.folder() == folder && siblings::is_rotated(tracked.base(), &name);
+        match self.recognise(&mut content, found.len, found.modified, wall, is_rotated) {
+            Recognised::As(incarnation) => {
+                self.resume_elsewhere(incarnation, found.path, found.id, content, now);
+                return false;
+            }
+            Recognised::Copy => return false,
+            Recognised::New => {}
+        }
+        let start = if first && self.routes[found.route].start_at == StartAt::End && !content.is_gzip() {
+            end_of(&mut content, found.len).unwrap_or_default()
+        } else {
+            (Position::default(), Proof::default())
+        };
+        let mut entry = self.new_entry(found.path, found.id, found.route, start.0);
+        entry.proof = start.1;
+        entry.fingerprint =
+            content.beginning().map(|beginning| Fingerprint::of(&beginning)).unwrap_or_default();
+        info!(event = "file_found", path = %entry.path.display(), route = %entry.route, offset = entry.proof.end, "following a file");
+        let incarnation = entry.incarnation;
+        self.track(entry, now);
+        self.attach(incarnation, content);
+        true
+    }
+
+    /// Looks at what rotation left beside a path: files that moved there, compressed ones, copies, and such as
+    /// came and went without being seen.
+    fn look_beside(&mut self, base: &Path, now: Instant, wall: SystemTime) -> io::Result<()> {
+        let folder = base.parent().unwrap_or(Path::new("/")).to_owned();
+        let name = base.file_name().unwrap_or_default().to_owned();
+        let Some(route) = discovery::route_of(&self.selections, base) else { return Ok(()) };
+        let first = !self.started.contains(&self.routes[route].name);
+        for sibling in fs::read_dir(&folder)?.flatten() {
+            let path = sibling.path();
+            if !siblings::is_rotated(&name, &sibling.file_name()) || !sibling.file_type()?.is_file() {
+                continue;
+            }
+            let Ok(metadata) = sibling.metadata() else { continue };
+            let id = FileId::from(&metadata);
+            if let Some(incarnation) = self.by_id.get(&id).copied() {
+                let tracked = &self.files[&incarnation];
+                let lost = tracked.entry.status == Status::Following && !tracked.is_open();
+                let (fingerprint, proof) = (tracked.entry.fingerprint, tracked.entry.proof);
+                if lost
+                    && let Some(mut content) = self.open(&path, id)
+                    && content.is(fingerprint, &proof).unwrap_or(false)
+                {
+                    self.resume_elsewhere(incarnation, path, id, content, now);
+                    continue;
+                } else if !lost {
+                    continue;
+                }
+            }
+            // A route that wants rotated files by their own names has met them already.
+            if discovery::route_of(&self.selections, &path).is_some() {
+                continue;
+            }
+            let Some(mut content) = self.open(&path, id) else { continue };
+            let modified = metadata.modified().unwrap_or(UNIX_EPOCH);
+            let of_base = |tracked: &Tracked| tracked.entry.path == base;
+            match self.recognise(&mut content, metadata.len(), modified, wall, of_base) {
+                Recognised::As(incarnation) => self.resume_elsewhere(incarnation, path, id, content, now),
+                Recognised::Copy => {}
+                Recognised::New if first || modified > self.alive_until => {
+                    let mut entry = self.new_entry(base.to_owned(), id, route, Position::default());
+                    entry.moved_to = Some(path);
+                    entry.fingerprint = Fingerprint::of(&content.beginning()?);
+                    let incarnation = entry.incarnation;
+                    if first {
+                        entry.status = Status::Ignored;
+                        self.track(entry, now);
+                    } else {
+                        info!(event = "rotated_file_found", path = %sibling.path().display(),
+                            "a rotated file that was not seen before is read from its beginning");
+                        self.track(entry, now);
+                        self.attach(incarnation, content);
+                        self.set_away(incarnation);
+                    }
+                }
+                Recognised::New => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds content against what is known of the files among which it could belong.
+    fn recognise(
+        &mut self,
+        content: &mut Content,
+        len: u64,
+        modified: SystemTime,
+        wall: SystemTime,
+        among: impl Fn(&Tracked) -> bool,
+    ) -> Recognised {
+        let Ok(beginning) = content.beginning() else { return Recognised::New };
+        let mut candidates: Vec<(Incarnation, Fingerprint, Proof, bool)> = self
+            .files
+            .values()
+            .filter(|tracked| among(tracked) && tracked.entry.fingerprint.len > 0)
+            .filter(|tracked| tracked.entry.fingerprint.matches(&beginning))
+            .map(|tracked| {
+                (tracked.entry.incarnation, tracked.entry.fingerprint, tracked.entry.proof, tracked.is_open())
+            })
+            .collect();
+        candidates.sort_by_key(|(_, _, proof, _)| std::cmp::Reverse(proof.end));
+        let settled = wall.duration_since(modified).is_ok_and(|age| age >= self.settings.rotate_wait);
+        for (incarnation, fingerprint, proof, open) in candidates {
+            match content.is(fingerprint, &proof) {
+                Ok(true) if open => return Recognised::Copy,
+                Ok(true) => return Recognised::As(incarnation),
+                // A copy that is still being written.
+                _ if open && !settled && !content.is_gzip() && len < proof.end => {
+                    self.undecided = true;
+                    return Recognised::Copy;
+                }
+                _ => {}
+            }
+        }
+        Recognised::New
+    }
+
+    /// A known content that turned up in another place: renamed, compressed or copied.
+    fn resume_elsewhere(
+        &mut self,
+        incarnation: Incarnation,
+        path: PathBuf,
+        id: FileId,
+        content: Content,
+        now: Instant,
+    ) {
+        let Some(tracked) = self.files.get_mut(&incarnation) else { return };
+        tracked.entry.id = id;
+        tracked.entry.vanished = None;
+        tracked.entry.moved_to = Some(path);
+        tracked.grew = now;
+        self.by_id.insert(id, incarnation);
+        if tracked.entry.status == Status::Following {
+            info!(event = "rotated_file_resumed", path = %tracked.entry.path.display(),
+                offset = tracked.entry.proof.end, gzip = content.is_gzip(), "a rotated file is read to its end");
+            self.attach(incarnation, content);
+            self.set_away(incarnation);
+        }
+    }
+
+    fn set_away(&mut self, incarnation: Incarnation) {
+        if let Some(tracked) = self.files.get_mut(&incarnation) {
+            let path_taken = fs::metadata(&tracked.entry.path)
+                .is_ok_and(|metadata| FileId::from(&metadata) != tracked.entry.id);
+            let gzip = tracked.content.as_ref().is_some_and(Content::is_gzip);
+            tracked.place = Place::Away { successor: path_taken || gzip };
+        }
+    }
+
+    fn new_entry(&self, path: PathBuf, id: FileId, route: usize, start: Position) -> Entry {
+        let route = &self.routes[route];
+        Entry {
+            incarnation: Incarnation::mint(),
+            id,
+            path,
+            moved_to: None,
+            route: route.name.clone(),
+            fingerprint: Fingerprint::default(),
+            proof: Proof::default(),
+            status: Status::Following,
+            vanished: None,
+            progress: route.to.iter().map(|to| Progress::at(to.clone(), start.clone())).collect(),
+            repairs: Vec::new(),
+        }
+    }
+
+    /// Opens a file, if it is still the one that was found and lies where it may.
+    fn open(&mut self, path: &Path, id: FileId) -> Option<Content> {
+        let opened = File::open(path).and_then(|file| {
+            let metadata = file.metadata()?;
+            Ok((FileId::from(&metadata) == id && metadata.is_file(), file))
+        });
+        let gzip = path.extension().is_some_and(|extension| extension == "gz");
+        match opened.and_then(|(same, file)| if same { Content::new(file, gzip).map(Some) } else { Ok(None) })
+        {
+            Ok(Some(content)) => {
+                // The name may have been redirected since it was resolved: the open file decides.
+                let real = content.path_now();
+                real.is_none_or(|real| self.roots.allow(&real)).then_some(content)
+            }
+            // Replaced since it was found: the next scan will see.
+            Ok(None) => {
+                self.undecided = true;
+                None
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                if self.refused.insert(path.to_owned()) {
+                    warn!(event = "open_failed", path = %path.display(), %error, "the file cannot be opened");
+                }
+                self.undecided = true;
+                None
+            }
+        }
+    }
+
+    fn attach(&mut self, incarnation: Incarnation, content: Content) {
+        if let Some(real) = content.path_now() {
+            self.by_path.insert(real, incarnation);
+        }
+        if let Some(tracked) = self.files.get_mut(&incarnation) {
+            self.refused.remove(&tracked.entry.path);
+            tracked.content = Some(content);
+        }
+    }
+
+    /// Reads what follows a proof's offset, up to `want` bytes, in place of what is in the buffer.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read. It is tried again with the next call.
+    pub fn read(
+        &mut self,
+        incarnation: Incarnation,
+        proof: &Proof,
+        want: usize,
+        buffer: &mut Vec<u8>,
+        now: Instant,
+    ) -> io::Result<ReadOutcome> {
+        buffer.clear();
+        let Some(tracked) = self.files.get_mut(&incarnation) else { return Ok(ReadOutcome::Bytes(0)) };
+        let Some(content) = &mut tracked.content else { return Ok(ReadOutcome::Bytes(0)) };
+        let outcome = content.read(proof, want, buffer)?;
+        if let ReadOutcome::Bytes(1..) = outcome {
+            if proof.end + buffer.len() as u64 > tracked.entry.proof.end {
+                tracked.grew = now;
+            }
+            if !tracked.entry.fingerprint.is_full() {
+                let beginning = content.beginning()?;
+                if tracked.entry.fingerprint.matches(&beginning) {
+                    tracked.entry.fingerprint = Fingerprint::of(&beginning);
+                }
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// What a file holds is no longer what was read: it was truncated. From here on it is another incarnation,
+    /// which is returned, read from its beginning; the old one is finished from a copy, if there is one.
+    pub fn replaced(
+        &mut self,
+        incarnation: Incarnation,
+        now: Instant,
+        wall: SystemTime,
+    ) -> Option<Incarnation> {
+        let route = {
+            let entry = &self.files.get(&incarnation)?.entry;
+            self.routes.iter().position(|route| route.name == entry.route)?
+        };
+        self.counts.truncations += 1;
+        let tracked = self.files.get_mut(&incarnation)?;
+        let content = tracked.content.take()?;
+        let place = std::mem::replace(&mut tracked.place, Place::Away { successor: true });
+        let (path, id, offset) = (tracked.entry.path.clone(), tracked.entry.id, tracked.entry.proof.end);
+        let mut entry = self.new_entry(path.clone(), id, route, Position::default());
+        entry.moved_to = self.files[&incarnation].entry.moved_to.clone();
+        let new = entry.incarnation;
+        self.track(entry, now);
+        self.by_id.insert(id, new);
+        self.attach(new, content);
+        if let Some(tracked) = self.files.get_mut(&new) {
+            tracked.place = place;
+        }
+        info!(event = "truncated", path = %path.display(), offset, "the file was truncated; it is read from its beginning");
+        let looked = self.look_beside(&path, now, wall);
+        let tracked = self.files.get_mut(&incarnation)?;
+        if !tracked.is_open() {
+            tracked.entry.status = Status::Finished;
+            tracked.entry.vanished = Some(millis(wall));
+            debug!(event = "truncated_without_copy", path = %path.display(), error = ?looked.err());
+        }
+        Some(new)
+    }
+
+    /// Whether a file that has nothing more to read now will have nothing more for ever.
+    pub fn has_ended(&self, incarnation: Incarnation, now: Instant) -> bool {
+        self.files.get(&incarnation).is_none_or(|tracked| match (&tracked.content, tracked.place) {
+            (None, _) => true,
+            (Some(content), _) if content.is_gzip() => true,
+            (_, Place::Away { successor: true }) => {
+                now.saturating_duration_since(tracked.grew) >= self.settings.rotate_wait
+            }
+            _ => false,
+        })
+    }
+
+    /// Leaves a file that has ended.
+    pub fn finish(&mut self, incarnation: Incarnation, wall: SystemTime) {
+        let Some(tracked) = self.files.get_mut(&incarnation) else { return };
+        let content = tracked.content.take();
+        tracked.entry.status = Status::Finished;
+        if content.is_none_or(|content| content.metadata().is_ok_and(|metadata| metadata.nlink() == 0)) {
+            tracked.entry.vanished = Some(millis(wall));
+        }
+        debug!(event = "file_finished", path = %tracked.entry.path.display(), offset = tracked.entry.proof.end);
+        self.by_path.retain(|_, held| *held != incarnation);
+    }
+
+    /// Forgets files that have been gone for `forget_after`.
+    pub fn forget(&mut self, wall: SystemTime) {
+        let limit = self.settings.forget_after;
+        self.files.retain(|_, tracked| {
+            if tracked.is_open() || tracked.entry.status == Status::Following {
+                return true;
+            }
+            let entry = &mut tracked.entry;
+            let there = fs::metadata(entry.moved_to.as_ref().unwrap_or(&entry.path))
+                .is_ok_and(|metadata| FileId::from(&metadata) == entry.id);
+            if there {
+                entry.vanished = None;
+                return true;
+            }
+            let since =
+                UNIX_EPOCH + std::time::Duration::from_millis(*entry.vanished.get_or_insert(millis(wall)));
+            wall.duration_since(since).is_ok_and(|gone| gone < limit)
+        });
+        self.by_id.retain(|_, incarnation| self.files.contains_key(incarnation));
+    }
+}
+
+enum Recognised {
+    /// It is the content of this file, whose own place holds it no more.
+    As(Incarnation),
+    /// It is a copy of a file that is still there: nothing to read in it.
+    Copy,
+    /// Nothing like it is known.
+    New,
+}
+
+/// Gives an entry progress for every destination of its route. One that was added to the configuration begins
+/// where the others are.
+fn reconcile_destinations(entry: &mut Entry, to: &[DestinationName]) {
+    let furthest =
+        entry.progress.iter().map(|progress| &progress.position).max_by_key(|position| position.offset);
+    let furthest = furthest.cloned().unwrap_or_default();
+    for name in to {
+        if !entry.progress.iter().any(|progress| progress.to == *name) {
+            entry.progress.push(Progress::at(name.clone(), furthest.clone()));
+        }
+    }
+}
+
+/// Where a file ends, at the start of its last line if that has no newline yet.
+fn end_of(content: &mut Content, len: u64) -> io::Result<(Position, Proof)> {
+    let start = len.saturating_sub(Proof::FULL as u64);
+    let mut tail = Vec::new();
+    content.read(&Proof { end: start, len: 0, hash: 0 }, (len - start) as usize, &mut tail)?;
+    let end = tail.iter().rposition(|byte| *byte == b'\n').map_or(tail.len(), |newline| newline + 1);
+    let offset = start + end as u64;
+    Ok((Position::at(offset), Proof::of(&tail[..end], offset)))
+}
+
+fn millis(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
