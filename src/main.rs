@@ -1,2 +1,56 @@
 //! The `kinetail` command.
-fn main() {}
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use kinetail::agent::{self, Options};
+use kinetail::cli::{Cli, Command, RunArgs, check};
+use kinetail::config::{self, Config};
+use kinetail::tail::{self, Roots, Selection};
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run(args) => run(&args),
+        Command::Check(args) => {
+            match check::run(&args.config.config, files, &mut io::stdout().lock(), &mut io::stderr().lock()) {
+                Ok(outcome) => outcome.into(),
+                Err(_) => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+fn run(args: &RunArgs) -> ExitCode {
+    let loaded = match config::load(&args.config.config) {
+        Ok(loaded) => loaded,
+        Err(mistakes) => return refuse(&mistakes, 2),
+    };
+    tracing_subscriber::fmt().with_writer(io::stderr).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(&error, 1),
+    };
+    match runtime.block_on(agent::run(loaded.config, Options { once: args.once })) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => refuse(&failure, 1),
+    }
+}
+
+/// The files that exist now, each with its route.
+fn files(config: &Config) -> Vec<(PathBuf, usize)> {
+    let routes: Vec<Selection> = config
+        .routes
+        .iter()
+        .map(|route| Selection { files: route.files.clone(), exclude: route.exclude.clone() })
+        .collect();
+    let roots = Roots::new(&config.tail.allowed_roots, routes.iter().flat_map(|route| &route.files));
+    tail::walk(&routes, &roots).found.into_iter().map(|found| (found.path, found.route)).collect()
+}
+
+fn refuse(why: &dyn std::fmt::Display, code: u8) -> ExitCode {
+    let _ = writeln!(io::stderr(), "{why}");
+    ExitCode::from(code)
+}

@@ -1,1 +1,28 @@
-//! agent
+//! The agent: builds the stages from the configuration and runs them until it is told to stop.
+//!
+//! ```text
+//!            one thread                 one task a destination
+//! watcher ─► Pipeline ─► Queue ═══════► delivery ─► Service
+//!               │  ▲                        │
+//!      snapshot ▼  │ wake: room, lost       └─► acknowledgements, dead letters
+//!            Keeper (one thread): sync, checkpoint, release
+//! ```
+//!
+//! [`pipeline`] reads, decodes, processes, encodes and appends in one thread, a block of one file at a time, each
+//! file in its turn: the only queue between it and delivery is the buffer on disk. [`keeper`] makes durable
+//! what is there and then writes the checkpoint, so that neither reading nor sending waits for the disk's
+//! sync. Whichever of them dies takes the process down: there is no half-dead agent.
+
+mod bell;
+mod data_dir;
+mod delivery;
+mod drive;
+mod keeper;
+mod lane;
+mod open;
+mod pipeline;
+mod run;
+mod totals;
+
+pub use run::{Failure, Options, run};
+pub use totals::Totals;

@@ -139,6 +139,11 @@ impl AckLog {
         std::mem::take(&mut self.unsynced).then(|| self.file.clone())?
     }
 
+    /// Whether it holds something that was not synced.
+    pub(super) fn is_unsynced(&self) -> bool {
+        self.unsynced
+    }
+
     /// Where it is, if there is one.
     pub(super) fn path(&self) -> Option<&Path> {
         self.file.is_some().then_some(&*self.path)

@@ -95,6 +95,8 @@ impl Appender {
         }
         let mut state = shared.lock();
         if !shared.room_for(&mut state, frame + (CHUNK_HEADER + FOOTER) as u64) {
+            // Closed, it can be let go once it is delivered, however small the limit.
+            self.seal(&shared, &mut state);
             return Append::Full;
         }
         let full = |active: &Active| {

@@ -16,6 +16,7 @@
 
 mod acks;
 mod append;
+mod dead_letters;
 #[expect(missing_docs, reason = "the tables at the top of the module document every field")]
 pub mod frame;
 mod queue;
@@ -27,6 +28,7 @@ mod tests;
 mod window;
 
 pub use append::{Append, Appender, Body, Step};
+pub use dead_letters::DeadLetters;
 pub use queue::{Budget, Lost, Queue, QueueStats, SyncPoint, Wake};
 pub use read::{Chain, Reader};
 pub use recover::{Open, Opened, Recovered, open, reader};

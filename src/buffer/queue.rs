@@ -205,7 +205,7 @@ impl Queue {
     /// Whether a frame of about `bytes` finds room now. Where it does not, [`Wake`] is called once it could.
     pub fn has_room(&self, bytes: u64) -> bool {
         let mut state = self.shared.lock();
-        self.shared.room_for(&mut state, bytes)
+        self.shared.room_for(&mut state, bytes.min(self.shared.settings.max_size.0 / 4))
     }
 
     /// Notes that records were delivered, or became dead letters. Durable against a kill when it returns.
@@ -258,6 +258,18 @@ impl Queue {
             }
         }
         point
+    }
+
+    /// Whether a checkpoint would have something to make durable or to remove.
+    pub fn wants_checkpoint(&self) -> bool {
+        let state = self.shared.lock();
+        state.chunks.iter().any(|chunk| chunk.done || chunk.unsynced.is_some() || chunk.acks.is_unsynced())
+    }
+
+    /// Whether nothing before this mark is waiting to be delivered.
+    pub fn is_settled_to(&self, mark: Mark) -> bool {
+        let state = self.shared.lock();
+        state.chunks.iter().all(|chunk| chunk.done || chunk.number > mark.chunk)
     }
 
     /// Whether removing chunks would make room that is wanted.

@@ -82,9 +82,12 @@ impl Tracked {
         self.entry.path.parent().unwrap_or(Path::new("/"))
     }
 
-    /// Its length differs from what was read of it.
+    /// Its length differs from what was read of it, or it may be time to leave it.
     fn has_news(&self) -> bool {
         let Some(content) = &self.content else { return false };
+        if self.place != Place::AtPath || !self.entry.repairs.is_empty() {
+            return true;
+        }
         let read = self.entry.proof.end;
         let behind = self.entry.progress.iter().any(|progress| progress.position.offset < read);
         behind || content.is_gzip() || content.metadata().is_ok_and(|metadata| metadata.len() != read)
@@ -668,6 +671,35 @@ impl Tailer {
             }
             _ => false,
         })
+    }
+
+    /// Whether it was deleted: only its open descriptor still holds it.
+    pub fn is_deleted(&self, incarnation: Incarnation) -> bool {
+        self.files
+            .get(&incarnation)
+            .and_then(|tracked| tracked.content.as_ref()?.metadata().ok())
+            .is_some_and(|metadata| metadata.nlink() == 0)
+    }
+
+    /// Opens a file again that was left, to read a part of it once more. Returns whether its content is still
+    /// there.
+    pub fn reopen(&mut self, incarnation: Incarnation, now: Instant) -> bool {
+        let Some(tracked) = self.files.get(&incarnation) else { return false };
+        if tracked.is_open() {
+            return true;
+        }
+        let (fingerprint, proof, id) = (tracked.entry.fingerprint, tracked.entry.proof, tracked.entry.id);
+        let path = tracked.entry.moved_to.clone().unwrap_or_else(|| tracked.entry.path.clone());
+        let Some(mut content) = self.open(&path, id) else { return false };
+        if !content.is(fingerprint, &proof).unwrap_or(false) {
+            return false;
+        }
+        self.attach(incarnation, content);
+        if let Some(tracked) = self.files.get_mut(&incarnation) {
+            tracked.entry.status = Status::Following;
+            tracked.grew = now;
+        }
+        true
     }
 
     /// Leaves a file that has ended.

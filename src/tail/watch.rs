@@ -162,7 +162,7 @@ mod tests {
         let path = std::fs::canonicalize(folder.path()).unwrap();
         std::fs::write(path.join("a.log"), "").unwrap();
         let (wake, woken) = std::sync::mpsc::channel();
-        let mut watcher = Watcher::new(Watch::Auto, move || drop(wake.send(())));
+        let mut watcher = Watcher::new(Watch::Auto, move || wake.send(()).unwrap());
         watcher.follow(&[path.clone()].into());
         if watcher.polls() {
             return; // this machine does not let us watch; the substitute has tests of its own

@@ -1,0 +1,217 @@
+//! One destination's task: from its queue to its service, and the answers back.
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, error, info, warn};
+
+use crate::buffer::{DeadLetters, Queue, Reader};
+use crate::deliver::{
+    Answer, Class, DestinationMetrics, Dispatcher, Failure, Health, Next, Refused, Request, Service, Settled,
+};
+use crate::record::Run;
+
+/// How long to wait before the disk is asked again for what it could not give.
+const DISK_PAUSE: Duration = Duration::from_secs(1);
+
+/// What delivery is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Deliver as records come, in full requests.
+    Run,
+    /// Nothing more comes: send what there is, and end when it is delivered.
+    Drain,
+}
+
+/// One destination's delivery.
+pub(super) struct Delivery {
+    pub(super) queue: Queue,
+    pub(super) reader: Reader,
+    pub(super) dispatcher: Dispatcher,
+    pub(super) service: Arc<Service>,
+    pub(super) metrics: DestinationMetrics,
+    pub(super) dead_letters: DeadLetters,
+    /// Dead letters that the disk did not take yet.
+    pub(super) unkept: Vec<Refused>,
+}
+
+type Sent = (Request, Answer, Duration);
+
+impl Delivery {
+    /// Delivers until everything is delivered in [`Phase::Drain`].
+    pub(super) async fn run(mut self, mut phase: watch::Receiver<Phase>, beat: impl Fn()) {
+        let mut sending: JoinSet<Sent> = JoinSet::new();
+        let mut under_way: BTreeMap<tokio::task::Id, u64> = BTreeMap::new();
+        let mut health = self.dispatcher.health().clone();
+        loop {
+            beat();
+            if *phase.borrow_and_update() == Phase::Drain {
+                self.dispatcher.drain();
+            }
+            let mut wait = self.fill();
+            loop {
+                match self.dispatcher.next(Instant::now()) {
+                    Next::Send(request) => {
+                        let id = request.id;
+                        let service = Arc::clone(&self.service);
+                        let task = sending.spawn(async move {
+                            let started = Instant::now();
+                            let answer = service.send(&request).await;
+                            (request, answer, started.elapsed())
+                        });
+                        under_way.insert(task.id(), id);
+                    }
+                    Next::Wait(until) => {
+                        wait = Some(wait.map_or(until, |wait: Instant| wait.min(until)));
+                        break;
+                    }
+                    Next::Idle => break,
+                }
+            }
+            self.metrics.watch(&self.dispatcher);
+            let settled = self.dispatcher.held_records() == 0 && sending.is_empty() && self.unkept.is_empty();
+            if settled && wait.is_none() && *phase.borrow() == Phase::Drain {
+                break;
+            }
+            let room = self.dispatcher.room();
+            tokio::select! {
+                Some(sent) = sending.join_next_with_id() => {
+                    let settled = match sent {
+                        Ok((task, (request, answer, latency))) => {
+                            under_way.remove(&task);
+                            let settled = self.dispatcher.answered(request.id, answer, Instant::now());
+                            self.metrics.answered(&request, &settled, latency);
+                            settled
+                        }
+                        Err(died) => {
+                            error!(event = "request_died", destination = %self.queue.name(), error = %died, "a request ended without an answer; it is sent again");
+                            let Some(id) = under_way.remove(&died.id()) else { continue };
+                            let failure = Failure::local(Class::Retry, "Died", died.to_string());
+                            self.dispatcher.answered(id, failure.into(), Instant::now())
+                        }
+                    };
+                    self.settle(settled);
+                    self.tell_health(&mut health);
+                }
+                () = self.reader.readable(), if room => {}
+                () = at(wait) => {}
+                () = self.service.tend() => {}
+                changed = phase.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                }
+                // Still alive, though nothing happens.
+                () = tokio::time::sleep(Duration::from_secs(5)) => {}
+            }
+        }
+        if let Err(error) = self.service.close().await {
+            warn!(event = "close_failed", destination = %self.queue.name(), %error, "what was open could not be finished; the next start does it");
+        }
+    }
+
+    /// Takes records from the queue as long as there is room. Returns when to try again, if the disk failed.
+    fn fill(&mut self) -> Option<Instant> {
+        let unkept = std::mem::take(&mut self.unkept);
+        self.bury(unkept);
+        let mut again = (!self.unkept.is_empty()).then(|| Instant::now() + DISK_PAUSE);
+        while self.dispatcher.room() && self.unkept.is_empty() {
+            match self.reader.next_run() {
+                Ok(Some(run)) => {
+                    let refused = self.dispatcher.offer(run, Instant::now());
+                    self.metrics.refused(&refused);
+                    self.bury(refused);
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    error!(event = "buffer_unreadable", destination = %self.queue.name(), %error, "the buffer cannot be read; it is tried again");
+                    again = Some(Instant::now() + DISK_PAUSE);
+                    break;
+                }
+            }
+        }
+        again
+    }
+
+    fn settle(&mut self, settled: Settled) {
+        for (failure, entries) in &settled.failures {
+            if failure.class == Class::Hold {
+                warn!(event = "destination_denied", destination = %self.queue.name(), code = %failure.code, message = %failure.message,
+                    "the destination does not take records; they are kept, and it is tried again slowly");
+            } else {
+                debug!(event = "records_failed", destination = %self.queue.name(), code = %failure.code, message = %failure.message, entries);
+            }
+        }
+        self.ack(&settled.acked);
+        self.bury(settled.refused);
+    }
+
+    fn ack(&self, runs: &[Run]) {
+        let mut ranges: BTreeMap<u64, Vec<Range<u32>>> = BTreeMap::new();
+        for run in runs {
+            let of_chunk = ranges.entry(run.chunk()).or_default();
+            let run = run.ordinals();
+            match of_chunk.last_mut() {
+                Some(last) if last.end == run.start => last.end = run.end,
+                _ => of_chunk.push(run),
+            }
+        }
+        for (chunk, ranges) in ranges {
+            if let Err(error) = self.queue.ack(chunk, &ranges) {
+                warn!(event = "ack_not_written", destination = %self.queue.name(), %error,
+                    "a delivery could not be noted on disk; after a restart its records would be sent again");
+            }
+        }
+    }
+
+    /// Makes dead letters of records that the destination will never take.
+    fn bury(&mut self, refused: Vec<Refused>) {
+        for letter in refused {
+            let Refused { run, reason } = &letter;
+            let records = (0..run.len()).map(|index| run.record(index));
+            match self.dead_letters.keep(&reason.to_string(), records, SystemTime::now()) {
+                Ok(()) => {
+                    warn!(event = "dead_letter", destination = %self.queue.name(), records = run.len(), %reason,
+                        path = %self.dead_letters.path().display(), "the destination will never take these records");
+                    self.ack(std::slice::from_ref(run));
+                }
+                Err(error) => {
+                    error!(event = "dead_letter_failed", destination = %self.queue.name(), %error, "a dead letter cannot be kept; its record stays in the buffer");
+                    self.unkept.push(letter);
+                }
+            }
+        }
+    }
+
+    fn tell_health(&self, told: &mut Health) {
+        let now = self.dispatcher.health();
+        if std::mem::discriminant(told) == std::mem::discriminant(now) {
+            return;
+        }
+        match now {
+            Health::Fine => {
+                info!(event = "destination_fine", destination = %self.queue.name(), "records are taken again")
+            }
+            Health::BackingOff { reason, .. } => {
+                warn!(event = "destination_backing_off", destination = %self.queue.name(), reason = %reason, "delivery is slowed down");
+            }
+            Health::Denied { reason, .. } => {
+                error!(event = "destination_denied", destination = %self.queue.name(), reason = %reason, "the destination refuses us; records are kept");
+            }
+        }
+        *told = now.clone();
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => pending().await,
+    }
+}

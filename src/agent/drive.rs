@@ -1,0 +1,189 @@
+//! The pipeline's thread: what comes next, and when.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use tracing::{info, warn};
+
+use super::bell::Bell;
+use super::data_dir::DataDir;
+use super::keeper::Keeper;
+use super::pipeline::Pipeline;
+use crate::disk::Disk;
+use crate::tail::Watcher;
+use crate::units::ByteSize;
+
+/// Between two rounds over the files that were written to. A line waits that long at most, and a file that is
+/// written all the time costs twenty turns a second and not one a line.
+const ROUND: Duration = Duration::from_millis(50);
+/// Between two looks at all folders, however much comes and goes.
+const SCAN_PAUSE: Duration = Duration::from_millis(200);
+/// A look at all folders though nothing was noticed: network and overlay file systems tell of nothing.
+const RESCAN: Duration = Duration::from_secs(30);
+/// Between syncs and checkpoints: what a power loss may take back (to be read again), at most.
+const SYNC: Duration = Duration::from_secs(1);
+/// Turns between two looks at the bell and the clock.
+const TURNS: usize = 16;
+
+/// The thread's part of the agent.
+pub(super) struct Drive {
+    pub(super) pipeline: Pipeline,
+    pub(super) keeper: Keeper,
+    pub(super) watcher: Watcher,
+    pub(super) bell: Bell,
+    pub(super) stop: Arc<AtomicBool>,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) data_dir: Arc<DataDir>,
+    pub(super) min_disk_free: ByteSize,
+    pub(super) poll_interval: Duration,
+    /// Read what is there now, to its end, and return.
+    pub(super) once: bool,
+    disk_low: bool,
+}
+
+impl Drive {
+    #[expect(clippy::too_many_arguments, reason = "built once, of all that it joins")]
+    pub(super) fn new(
+        pipeline: Pipeline,
+        keeper: Keeper,
+        watcher: Watcher,
+        bell: Bell,
+        stop: Arc<AtomicBool>,
+        disk: Arc<dyn Disk>,
+        data_dir: Arc<DataDir>,
+        min_disk_free: ByteSize,
+        poll_interval: Duration,
+        once: bool,
+    ) -> Self {
+        Self {
+            pipeline,
+            keeper,
+            watcher,
+            bell,
+            stop,
+            disk,
+            data_dir,
+            min_disk_free,
+            poll_interval,
+            once,
+            disk_low: false,
+        }
+    }
+
+    /// Meets the files that are there and writes the first checkpoint. Until it is durable nothing is read:
+    /// where a route began is decided once, and must not be decided again after a crash.
+    pub(super) fn begin(&mut self) {
+        self.scan();
+        self.keeper.keep(self.pipeline.snapshot(SystemTime::now()));
+        self.keeper.wait();
+    }
+
+    /// Runs until it is told to stop, or with `once` until everything was read.
+    pub(super) fn run(mut self, beat: impl Fn()) -> Self {
+        let start = Instant::now();
+        let (mut last_scan, mut next_scan, mut next_sync) = (start, start + self.scan_after(), start);
+        let mut scan_wanted = false;
+        while !self.stop.load(Ordering::Acquire) {
+            beat();
+            let changes = self.watcher.take();
+            for path in &changes.written {
+                self.pipeline.written(path);
+            }
+            scan_wanted |= changes.structure;
+            let now = Instant::now();
+            if now >= next_scan || scan_wanted && now >= last_scan + SCAN_PAUSE {
+                // What happened in a folder before it was watched was not noticed.
+                scan_wanted = self.scan();
+                (last_scan, next_scan) = (now, now + self.scan_after());
+            }
+            self.pipeline.take_lost(now);
+            if now >= next_sync {
+                self.look_at_disk();
+            }
+            if now >= next_sync || self.pipeline.wants_release() {
+                self.checkpoint();
+                next_sync = now + SYNC;
+            }
+            self.pipeline.flush_due(now);
+            if self.disk_low {
+                self.bell.wait(SYNC);
+                continue;
+            }
+            let busy = self.turns();
+            if busy {
+                continue;
+            }
+            if self.once && !self.pipeline.is_blocked() {
+                break;
+            }
+            let mut until = next_scan.min(next_sync);
+            if scan_wanted {
+                until = until.min(last_scan + SCAN_PAUSE);
+            }
+            let now = Instant::now();
+            if self.bell.wait(until.saturating_duration_since(now)) && !self.once {
+                // Let a little more come, so that a round is worth its price.
+                self.bell.pause((now + ROUND).saturating_duration_since(Instant::now()));
+            }
+            self.pipeline.retry_blocked();
+        }
+        if !self.once {
+            self.pipeline.read_deleted(Instant::now(), SystemTime::now());
+        }
+        self
+    }
+
+    /// The last checkpoint.
+    pub(super) fn end(&mut self) {
+        self.keeper.wait();
+        self.keeper.keep(self.pipeline.snapshot(SystemTime::now()));
+        self.keeper.wait();
+    }
+
+    fn turns(&mut self) -> bool {
+        for _ in 0..TURNS {
+            if !self.pipeline.turn(Instant::now(), SystemTime::now(), self.once) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Looks at all folders. Returns whether one is newly watched.
+    fn scan(&mut self) -> bool {
+        let folders = self.pipeline.scan(Instant::now(), SystemTime::now());
+        self.watcher.follow(&folders)
+    }
+
+    fn scan_after(&self) -> Duration {
+        if self.watcher.polls() {
+            self.poll_interval
+        } else if self.pipeline.tailer.wants_scan() {
+            SYNC
+        } else {
+            RESCAN
+        }
+    }
+
+    fn checkpoint(&mut self) {
+        if self.keeper.is_free() && self.pipeline.wants_checkpoint() {
+            self.keeper.keep(self.pipeline.snapshot(SystemTime::now()));
+        }
+    }
+
+    fn look_at_disk(&mut self) {
+        let path = &self.data_dir.path;
+        let low = self.disk.free(path).is_ok_and(|free| free < self.min_disk_free.0);
+        if low != self.disk_low {
+            let least = self.min_disk_free;
+            if low {
+                warn!(event = "disk_low", path = %path.display(), min_disk_free = %least,
+                    "reading pauses: the disk of data_dir has less room than buffer.min_disk_free");
+            } else {
+                info!(event = "disk_recovered", path = %path.display(), "there is room on disk again; reading goes on");
+            }
+        }
+        self.disk_low = low;
+    }
+}

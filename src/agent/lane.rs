@@ -1,0 +1,91 @@
+//! One file on its way: where each of its destinations reads, and what turns its lines into records.
+
+use crate::decode::{Decoder, Format, Limits};
+use crate::encode::Encoder;
+use crate::source::Position;
+use crate::tail::identity::Proof;
+
+/// One file. Usually all its destinations move together in one cursor.
+pub(super) struct Lane {
+    /// The index of its route.
+    pub(super) route: usize,
+    pub(super) encoder: Encoder,
+    pub(super) cursors: Vec<Cursor>,
+}
+
+/// Destinations that read a file together.
+pub(super) struct Cursor {
+    /// The indices of the destinations.
+    pub(super) to: Vec<usize>,
+    /// Where they stand in their buffers.
+    pub(super) position: Position,
+    /// The bytes before the offset where reading goes on.
+    pub(super) proof: Proof,
+    pub(super) decoder: Decoder,
+    /// Where it ends, for a part that is read once more.
+    pub(super) until: Option<Position>,
+    /// A destination refused a frame: reading waits until there is room.
+    pub(super) blocked: bool,
+}
+
+impl Cursor {
+    /// At a position. What is open there is read again, so reading may begin before its offset.
+    pub(super) fn at(
+        to: Vec<usize>,
+        position: Position,
+        proof: Proof,
+        format: Format,
+        limits: Limits,
+    ) -> Self {
+        let from = position.reread_from();
+        // A proof is of one offset; at another one the file as a whole has to be trusted.
+        let proof = if proof.end == from { proof } else { Proof { end: from, len: 0, hash: 0 } };
+        let decoder = Decoder::resume(format, limits, &position);
+        Self { to, position, proof, decoder, until: None, blocked: false }
+    }
+
+    /// Whether the buffered position moves by itself, outside the file's chain.
+    pub(super) fn is_repair(&self) -> bool {
+        self.until.is_some()
+    }
+}
+
+impl Lane {
+    /// Brings destinations together again that have come to stand at the same place.
+    pub(super) fn merge(&mut self) {
+        let mut index = 1;
+        while index < self.cursors.len() {
+            let (before, rest) = self.cursors.split_at_mut(index);
+            let cursor = &mut rest[0];
+            let twin = before.iter_mut().find(|other| {
+                !other.is_repair()
+                    && !cursor.is_repair()
+                    && other.position == cursor.position
+                    && other.proof.end == cursor.proof.end
+            });
+            match twin {
+                Some(twin) => {
+                    twin.to.append(&mut cursor.to);
+                    twin.blocked |= cursor.blocked;
+                    self.cursors.remove(index);
+                }
+                None => index += 1,
+            }
+        }
+    }
+
+    /// Where the cursor must stop, because another stands there that it could join, or because it ends there.
+    pub(super) fn limit(&self, index: usize) -> Option<u64> {
+        let cursor = &self.cursors[index];
+        match &cursor.until {
+            Some(until) => Some(until.offset),
+            None => self
+                .cursors
+                .iter()
+                .filter(|other| !other.is_repair())
+                .map(|other| other.position.offset)
+                .filter(|offset| *offset > cursor.position.offset)
+                .min(),
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! Building the agent, running it, stopping it.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tracing::{info, warn};
+
+use super::bell::Bell;
+use super::data_dir::{DataDir, DataDirError};
+use super::delivery::{Delivery, Phase};
+use super::drive::Drive;
+use super::keeper::Keeper;
+use super::open;
+use super::pipeline::{Pipeline, Plan};
+use super::totals::Totals;
+use crate::buffer::{self, DeadLetters, Queue};
+use crate::config::{Config, RouteConfig};
+use crate::deliver::{DestinationMetrics, Dispatcher, HttpClients, Metrics, Service};
+use crate::disk::HostDisk;
+use crate::process::Chain;
+use crate::source::DestinationName;
+use crate::tail::Watcher;
+
+/// How to run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Deliver what the files hold now, then return.
+    pub once: bool,
+}
+
+/// Why the agent could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// `data_dir` cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// What an earlier run left cannot be opened.
+    #[error("{path}: {error}")]
+    Open {
+        /// `data_dir`.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A thread or a signal handler cannot be had.
+    #[error("the system refuses what every process needs: {0}")]
+    System(io::Error),
+    /// A part of the agent died. Its panic was logged.
+    #[error("{0} died; see the log before this line. Nothing that was read is lost")]
+    Died(String),
+}
+
+/// Runs until SIGTERM or SIGINT, or with [`Options::once`] until everything is delivered.
+///
+/// # Errors
+///
+/// See [`Failure`]. What was read is in the buffer in any case, and goes out after the next start.
+pub async fn run(config: Config, options: Options) -> Result<(), Failure> {
+    // A file and a watch need descriptors; the soft limit is made for programs that use select(2).
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        warn!(event = "nofile_limit", %error, "the limit of open files could not be raised");
+    }
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::System)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::System)?;
+    let mut agent = Agent::build(config, options)?;
+    let reason = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+        ended = agent.ended() => {
+            ended?;
+            "everything is read"
+        }
+    };
+    let patient = options.once && !reason.starts_with("SIG");
+    info!(event = "stopping", reason, "reading stops; what is in the buffer is delivered");
+    let drained = tokio::select! {
+        drained = agent.drain(patient) => drained,
+        // Asked a second time: at once.
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    };
+    drained?;
+    agent.end().await
+}
+
+/// The parts that run.
+struct Agent {
+    drive: Option<JoinHandle<Drive>>,
+    /// The pipeline, once it has stopped.
+    stopped: Option<Drive>,
+    deliveries: JoinSet<DestinationName>,
+    phase: watch::Sender<Phase>,
+    stop: Arc<AtomicBool>,
+    bell: Bell,
+    drain_timeout: Duration,
+    queues: Vec<Queue>,
+    totals: Arc<Totals>,
+    metrics: Vec<DestinationMetrics>,
+}
+
+impl Agent {
+    fn build(config: Config, options: Options) -> Result<Self, Failure> {
+        let disk = HostDisk::shared();
+        let data_dir = Arc::new(DataDir::open(&*disk, &config.data_dir)?);
+        let failed = |error| Failure::Open { path: config.data_dir.clone(), error };
+        let bell = Bell::default();
+        let totals = Arc::new(Totals::default());
+        let open::State { tailer, appenders, chains, turn } =
+            open::open(&config, &data_dir, &disk, &bell).map_err(failed)?;
+        let names: Vec<DestinationName> = config.destinations.iter().map(|to| to.name.clone()).collect();
+        let plans = config.routes.iter().map(|route| plan(route, &names)).collect();
+        let host = config.host.clone().unwrap_or_else(host_name);
+        let pipeline = Pipeline::new(
+            tailer,
+            plans,
+            appenders,
+            config.tail.clone(),
+            data_dir.node,
+            host,
+            turn,
+            Arc::clone(&totals),
+        );
+        let keeper =
+            Keeper::start(Arc::clone(&disk), data_dir.path.clone(), Arc::clone(&totals), bell.clone())
+                .map_err(Failure::System)?;
+        let ring = bell.clone();
+        let watcher = Watcher::new(config.tail.watch, move || ring.ring());
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut drive = Drive::new(
+            pipeline,
+            keeper,
+            watcher,
+            bell.clone(),
+            Arc::clone(&stop),
+            Arc::clone(&disk),
+            Arc::clone(&data_dir),
+            config.buffer.min_disk_free,
+            config.tail.poll_interval,
+            options.once,
+        );
+        let (phase, told) = watch::channel(Phase::Run);
+        let http = HttpClients::default();
+        let metrics = Metrics::default();
+        let mut deliveries = JoinSet::new();
+        let (mut queues, mut destination_metrics) = (Vec::new(), Vec::new());
+        for (destination, (queue, chain)) in config.destinations.iter().zip(chains) {
+            let metrics = metrics.of(&destination.name);
+            destination_metrics.push(metrics.clone());
+            let delivery = Delivery {
+                reader: buffer::reader(&queue, chain),
+                queue: queue.clone(),
+                dispatcher: Dispatcher::of(&destination.to, fastrand::Rng::new()),
+                service: Arc::new(Service::new(&destination.to, &destination.name, &http)),
+                metrics,
+                dead_letters: DeadLetters::new(&data_dir.path, destination.name.clone(), Arc::clone(&disk)),
+                unkept: Vec::new(),
+            };
+            let (told, name) = (told.clone(), destination.name.clone());
+            deliveries.spawn(async move {
+                delivery.run(told, || {}).await;
+                name
+            });
+            queues.push(queue);
+        }
+        info!(
+            event = "started",
+            version = env!("CARGO_PKG_VERSION"),
+            routes = config.routes.len(),
+            destinations = config.destinations.len(),
+            data_dir = %config.data_dir.display(),
+            "kinetail {} follows {} and delivers to {}",
+            env!("CARGO_PKG_VERSION"),
+            names_of(config.routes.iter().map(|route| route.name.as_str())),
+            names_of(names.iter().map(DestinationName::as_str)),
+        );
+        let drive = tokio::task::spawn_blocking(move || {
+            drive.begin();
+            drive.run(|| {})
+        });
+        Ok(Self {
+            drive: Some(drive),
+            stopped: None,
+            deliveries,
+            phase,
+            stop,
+            bell,
+            drain_timeout: config.drain_timeout,
+            queues,
+            totals,
+            metrics: destination_metrics,
+        })
+    }
+
+    /// Waits until the pipeline has stopped.
+    async fn read(&mut self) -> Result<(), Failure> {
+        let Some(drive) = &mut self.drive else { return Ok(()) };
+        let stopped = drive.await.map_err(|died| Failure::Died(format!("the reading thread ({died})")))?;
+        self.drive = None;
+        self.stopped = Some(stopped);
+        Ok(())
+    }
+
+    /// Waits until everything was read. A part that ends before it is told to is a failure.
+    async fn ended(&mut self) -> Result<(), Failure> {
+        let Some(drive) = &mut self.drive else { return Ok(()) };
+        let died = tokio::select! {
+            drive = drive => match drive {
+                Ok(stopped) => {
+                    self.drive = None;
+                    self.stopped = Some(stopped);
+                    return Ok(());
+                }
+                Err(died) => format!("the reading thread ({died})"),
+            },
+            Some(ended) = self.deliveries.join_next() => match ended {
+                Ok(name) => format!("the delivery to {name}"),
+                Err(died) => format!("a delivery ({died})"),
+            },
+        };
+        self.stop.store(true, Ordering::Release);
+        self.bell.alarm();
+        Err(Failure::Died(died))
+    }
+
+    /// Stops reading and delivers what is in the buffer, until all is delivered or, unless `patient`, until
+    /// `drain_timeout` has passed.
+    async fn drain(&mut self, patient: bool) -> Result<(), Failure> {
+        self.stop.store(true, Ordering::Release);
+        self.bell.alarm();
+        self.read().await?;
+        self.phase.send_replace(Phase::Drain);
+        let deliveries = &mut self.deliveries;
+        let all = async {
+            while let Some(ended) = deliveries.join_next().await {
+                ended.map_err(|died| Failure::Died(format!("a delivery ({died})")))?;
+            }
+            Ok(())
+        };
+        if patient {
+            return all.await;
+        }
+        tokio::time::timeout(self.drain_timeout, all).await.unwrap_or(Ok(()))
+    }
+
+    /// Writes the last checkpoint and says how it ended.
+    async fn end(mut self) -> Result<(), Failure> {
+        self.stop.store(true, Ordering::Release);
+        self.bell.alarm();
+        self.deliveries.shutdown().await;
+        self.read().await?;
+        if let Some(mut drive) = self.stopped.take() {
+            let ended = tokio::task::spawn_blocking(move || drive.end());
+            ended.await.map_err(|died| Failure::Died(format!("the last checkpoint ({died})")))?;
+        }
+        let left: u64 = self.queues.iter().map(|queue| queue.stats().records).sum();
+        let delivered: u64 = self.metrics.iter().map(DestinationMetrics::delivered_records).sum();
+        info!(
+            event = "stopped",
+            lines = self.totals.lines.get(),
+            delivered,
+            left,
+            "{} lines read, {delivered} records delivered, {left} left in the buffer for the next start",
+            self.totals.lines.get(),
+        );
+        Ok(())
+    }
+}
+
+fn plan(route: &RouteConfig, destinations: &[DestinationName]) -> Plan {
+    Plan {
+        name: route.name.clone(),
+        format: route.format,
+        chain: Chain::new(route.process.clone()),
+        to: route.to.iter().filter_map(|name| destinations.iter().position(|other| other == name)).collect(),
+    }
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+fn names_of<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.collect::<Vec<_>>().join(", ")
+}
