@@ -97,7 +97,9 @@ impl DiskFile for HostFile {
         let mut left = &mut slices[..];
         IoSlice::advance_slices(&mut left, 0);
         while !left.is_empty() {
-            match rustix::io::pwritev(&self.0, left, offset) {
+            // IOV_MAX of Linux.
+            let call = &left[..left.len().min(1024)];
+            match rustix::io::pwritev(&self.0, call, offset) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     offset += written as u64;

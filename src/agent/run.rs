@@ -156,7 +156,7 @@ impl Agent {
                 reader: buffer::reader(&queue, chain),
                 queue: queue.clone(),
                 dispatcher: Dispatcher::of(&destination.to, fastrand::Rng::new()),
-                service: Arc::new(Service::new(&destination.to, &destination.name, &http)),
+                service: Arc::new(Service::new(&destination.to, &destination.name, &http, &disk)),
                 metrics,
                 dead_letters: DeadLetters::new(&data_dir.path, destination.name.clone(), Arc::clone(&disk)),
                 unkept: Vec::new(),

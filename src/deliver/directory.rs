@@ -12,7 +12,6 @@
 //! to its place. A request that was being written at that moment, or whose acknowledgement had not reached the
 //! buffer's disk, is sent again by the next start: its copies carry the same record ids, as with AWS.
 
-mod disk;
 mod files;
 
 use std::io;
@@ -26,6 +25,7 @@ use self::files::Files;
 use super::answer::{Answer, Class, Failure};
 use super::entry::Request;
 use super::settings::Directory;
+use crate::disk::Disk;
 use crate::source::DestinationName;
 
 /// A folder of local files.
@@ -37,9 +37,9 @@ pub struct LocalDirectory {
 
 impl LocalDirectory {
     /// Nothing is touched before the first request.
-    pub fn new(settings: &Directory, name: &DestinationName) -> Self {
+    pub fn new(settings: &Directory, name: &DestinationName, disk: Arc<dyn Disk>) -> Self {
         Self {
-            files: Arc::new(Mutex::new(Files::new(settings.clone(), name.clone()))),
+            files: Arc::new(Mutex::new(Files::new(settings.clone(), name.clone(), disk))),
             written: Notify::new(),
         }
     }
@@ -118,7 +118,7 @@ mod tests {
             max_age: Duration::from_secs(300),
             compression: Compression::None,
         };
-        LocalDirectory::new(&settings, &"archive".into())
+        LocalDirectory::new(&settings, &"archive".into(), crate::disk::HostDisk::shared())
     }
 
     fn open_files(folder: &std::path::Path) -> usize {

@@ -1,6 +1,7 @@
 //! The destinations behind one door.
 
 use std::io;
+use std::sync::Arc;
 
 use super::answer::Answer;
 use super::aws::HttpClients;
@@ -12,6 +13,7 @@ use super::firehose::DeliveryStream;
 use super::kinesis::DataStream;
 use super::retry::Backoff;
 use super::settings::{Destination, Retry};
+use crate::disk::Disk;
 use crate::source::DestinationName;
 
 /// What takes a destination's requests.
@@ -29,11 +31,18 @@ impl Service {
     /// The service of a destination. It cannot fail and asks nobody: what is missing (a region, credentials,
     /// a folder) is found with the first request, held against the destination's health, and looked for again
     /// with each retry, while the records wait in the buffer.
-    pub fn new(destination: &Destination, name: &DestinationName, http: &HttpClients) -> Self {
+    pub fn new(
+        destination: &Destination,
+        name: &DestinationName,
+        http: &HttpClients,
+        disk: &Arc<dyn Disk>,
+    ) -> Self {
         match destination {
             Destination::Firehose(settings) => Self::Firehose(DeliveryStream::new(settings, http, None)),
             Destination::Kinesis(settings) => Self::Kinesis(DataStream::new(settings, http, None)),
-            Destination::Directory(settings) => Self::Directory(LocalDirectory::new(settings, name)),
+            Destination::Directory(settings) => {
+                Self::Directory(LocalDirectory::new(settings, name, Arc::clone(disk)))
+            }
         }
     }
 
@@ -85,7 +94,6 @@ impl Dispatcher {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::time::Duration;
 
     use tokio::time::Instant;
@@ -105,7 +113,12 @@ mod tests {
             max_age: Duration::from_secs(300),
             compression: Compression::None,
         });
-        let service = Arc::new(Service::new(&destination, &"local".into(), &HttpClients::default()));
+        let service = Arc::new(Service::new(
+            &destination,
+            &"local".into(),
+            &HttpClients::default(),
+            &crate::disk::HostDisk::shared(),
+        ));
         let mut dispatcher = Dispatcher::of(&destination, fastrand::Rng::with_seed(5));
         dispatcher.drain();
         let lines: Vec<String> = (0..5000).map(|number| format!("line {number}")).collect();

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use flate2::write::GzEncoder;
 use jiff::Timestamp;
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 
 use super::super::entry::{Entry, Request};
 use super::super::settings::{Compression, Directory};
-use super::disk::{DiskFile, HostDisk};
+use crate::disk::{Disk, DiskFile};
 use crate::source::DestinationName;
 
 /// The last part of an open file's name; the first is a dot.
@@ -23,7 +24,7 @@ const UUID_LEN: usize = 36;
 /// The files of one destination.
 #[derive(Debug)]
 pub(super) struct Files {
-    disk: HostDisk,
+    disk: Arc<dyn Disk>,
     settings: Directory,
     name: DestinationName,
     open: Option<Open>,
@@ -35,15 +36,15 @@ pub(super) struct Files {
 
 #[derive(Debug)]
 struct Open {
-    file: DiskFile,
+    file: Arc<dyn DiskFile>,
     path: PathBuf,
     length: u64,
     since: Instant,
 }
 
 impl Files {
-    pub(super) fn new(settings: Directory, name: DestinationName) -> Self {
-        Self { disk: HostDisk, settings, name, open: None, recovered: false, acknowledged: None }
+    pub(super) fn new(settings: Directory, name: DestinationName, disk: Arc<dyn Disk>) -> Self {
+        Self { disk, settings, name, open: None, recovered: false, acknowledged: None }
     }
 
     /// Writes a request's lines and syncs them. After an error none of them count, and the file is looked

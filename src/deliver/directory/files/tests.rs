@@ -16,7 +16,7 @@ fn files(folder: &TempDir, compression: Compression) -> Files {
         max_age: Duration::from_secs(60),
         compression,
     };
-    Files::new(settings, "archive".into())
+    Files::new(settings, "archive".into(), crate::disk::HostDisk::shared())
 }
 
 fn request(records: &[&[u8]]) -> Request {
