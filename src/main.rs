@@ -9,6 +9,8 @@ use kinetail::agent::{self, Options};
 use kinetail::cli::{Cli, Command, RunArgs, check};
 use kinetail::config::{self, Config};
 use kinetail::tail::{self, Roots, Selection};
+use kinetail::telemetry::logging;
+use tracing::{error, warn};
 
 fn main() -> ExitCode {
     match Cli::parse().command {
@@ -27,15 +29,24 @@ fn run(args: &RunArgs) -> ExitCode {
         Ok(loaded) => loaded,
         Err(mistakes) => return refuse(&mistakes, 2),
     };
-    tracing_subscriber::fmt().with_writer(io::stderr).init();
+    let suppressed = match logging::init(&loaded.config.log, args.log_level()) {
+        Ok(suppressed) => suppressed,
+        Err(error) => return refuse(&error, 2),
+    };
+    for warning in &loaded.warnings {
+        warn!(event = "configuration_warning", "{warning}");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return refuse(&error, 1),
     };
-    match runtime.block_on(agent::run(loaded.config, Options { once: args.once })) {
+    match runtime.block_on(agent::run(loaded.config, Options { once: args.once, suppressed })) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => refuse(&failure, 1),
+        Err(failure) => {
+            error!(event = "failed", "{failure}");
+            ExitCode::FAILURE
+        }
     }
 }
 

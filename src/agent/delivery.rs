@@ -16,6 +16,7 @@ use crate::deliver::{
     Answer, Class, DestinationMetrics, Dispatcher, Failure, Health, Next, Refused, Request, Service, Settled,
 };
 use crate::record::Run;
+use crate::telemetry::Heartbeat;
 
 /// How long to wait before the disk is asked again for what it could not give.
 const DISK_PAUSE: Duration = Duration::from_secs(1);
@@ -45,12 +46,12 @@ type Sent = (Request, Answer, Duration);
 
 impl Delivery {
     /// Delivers until everything is delivered in [`Phase::Drain`].
-    pub(super) async fn run(mut self, mut phase: watch::Receiver<Phase>, beat: impl Fn()) {
+    pub(super) async fn run(mut self, mut phase: watch::Receiver<Phase>, heart: Heartbeat) {
         let mut sending: JoinSet<Sent> = JoinSet::new();
         let mut under_way: BTreeMap<tokio::task::Id, u64> = BTreeMap::new();
         let mut health = self.dispatcher.health().clone();
         loop {
-            beat();
+            heart.beat(std::time::Instant::now());
             if *phase.borrow_and_update() == Phase::Drain {
                 self.dispatcher.drain();
             }

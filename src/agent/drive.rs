@@ -12,6 +12,7 @@ use super::keeper::Keeper;
 use super::pipeline::Pipeline;
 use crate::disk::Disk;
 use crate::tail::Watcher;
+use crate::telemetry::Heartbeat;
 use crate::units::ByteSize;
 
 /// Between two rounds over the files that were written to. A line waits that long at most, and a file that is
@@ -23,6 +24,8 @@ const SCAN_PAUSE: Duration = Duration::from_millis(200);
 const RESCAN: Duration = Duration::from_secs(30);
 /// Between syncs and checkpoints: what a power loss may take back (to be read again), at most.
 const SYNC: Duration = Duration::from_secs(1);
+/// Between two measurements of how far behind the files are.
+const MEASURE: Duration = Duration::from_secs(10);
 /// Turns between two looks at the bell and the clock.
 const TURNS: usize = 16;
 
@@ -80,12 +83,13 @@ impl Drive {
     }
 
     /// Runs until it is told to stop, or with `once` until everything was read.
-    pub(super) fn run(mut self, beat: impl Fn()) -> Self {
+    pub(super) fn run(mut self, heart: &Heartbeat) -> Self {
         let start = Instant::now();
         let (mut last_scan, mut next_scan, mut next_sync) = (start, start + self.scan_after(), start);
         let mut scan_wanted = false;
+        let mut next_measure = start;
         while !self.stop.load(Ordering::Acquire) {
-            beat();
+            heart.beat(Instant::now());
             let changes = self.watcher.take();
             for path in &changes.written {
                 self.pipeline.written(path);
@@ -104,6 +108,10 @@ impl Drive {
             if now >= next_sync || self.pipeline.wants_release() {
                 self.checkpoint();
                 next_sync = now + SYNC;
+            }
+            if now >= next_measure {
+                self.pipeline.measure();
+                next_measure = now + MEASURE;
             }
             self.pipeline.flush_due(now);
             if self.disk_low {
@@ -131,6 +139,7 @@ impl Drive {
         if !self.once {
             self.pipeline.read_deleted(Instant::now(), SystemTime::now());
         }
+        self.pipeline.measure();
         self
     }
 

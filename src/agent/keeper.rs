@@ -40,7 +40,7 @@ impl Keeper {
     pub(super) fn start(
         disk: Arc<dyn Disk>,
         data_dir: PathBuf,
-        totals: Arc<Totals>,
+        totals: Totals,
         bell: Bell,
     ) -> io::Result<Self> {
         let (snapshots, receiver) = sync_channel(1);
@@ -96,7 +96,7 @@ impl Drop for Keeper {
 struct Work {
     disk: Arc<dyn Disk>,
     data_dir: PathBuf,
-    totals: Arc<Totals>,
+    totals: Totals,
     /// Destinations with a failed sync, and up to where they must be delivered before they count again.
     held: HashMap<DestinationName, Mark>,
 }
@@ -105,7 +105,7 @@ impl Work {
     fn keep(&mut self, snapshot: Snapshot) {
         for (queue, point) in &snapshot.points {
             if let Err(error) = self.sync(point) {
-                self.totals.sync_failures.add(1);
+                self.totals.sync_failures.inc_by(1);
                 error!(event = "sync_failed", destination = %queue.name(), %error,
                     "the buffer could not be made durable; no checkpoint is written until its records are delivered");
                 self.held.insert(queue.name().clone(), point.mark);
@@ -120,13 +120,13 @@ impl Work {
         }
         match checkpoint::save(&*self.disk, &self.data_dir, &snapshot.checkpoint) {
             Ok(()) => {
-                self.totals.checkpoints.add(1);
+                self.totals.checkpoints.inc_by(1);
                 for (queue, point) in &snapshot.points {
                     queue.release(&point.release);
                 }
             }
             Err(error) => {
-                self.totals.sync_failures.add(1);
+                self.totals.sync_failures.inc_by(1);
                 error!(event = "checkpoint_failed", path = %checkpoint::path_in(&self.data_dir).display(), %error,
                     "the checkpoint could not be written; the last one still counts, and it is tried again");
             }

@@ -23,6 +23,6 @@ mod open;
 mod pipeline;
 mod run;
 mod totals;
+mod watched;
 
 pub use run::{Failure, Options, run};
-pub use totals::Totals;

@@ -6,7 +6,6 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{debug, error, warn};
@@ -57,7 +56,7 @@ pub(super) struct Pipeline {
     turn: u64,
     /// Something that a checkpoint has to know has changed.
     dirty: bool,
-    totals: Arc<Totals>,
+    totals: Totals,
 }
 
 #[derive(Default)]
@@ -91,7 +90,7 @@ impl Pipeline {
         node: u128,
         host: String,
         turn: u64,
-        totals: Arc<Totals>,
+        totals: Totals,
     ) -> Self {
         Self {
             tailer,
@@ -168,9 +167,9 @@ impl Pipeline {
             self.enqueue(incarnation);
         }
         let counts = self.tailer.take_counts();
-        self.totals.rotations.add(counts.rotations);
-        self.totals.truncations.add(counts.truncations);
-        self.totals.vanished.add(counts.vanished);
+        self.totals.rotations.inc_by(counts.rotations);
+        self.totals.truncations.inc_by(counts.truncations);
+        self.totals.vanished.inc_by(counts.vanished);
         self.dirty |= files != self.tailer.entries().count() || counts != Default::default();
         scan.folders
     }
@@ -182,13 +181,13 @@ impl Pipeline {
                 let to = self.outs[index].queue().name().clone();
                 self.dirty = true;
                 if !self.tailer.reopen(lost.incarnation, now) {
-                    self.totals.unrepaired.add(1);
+                    self.totals.unrepaired.inc_by(1);
                     error!(event = "lines_lost", destination = %to, incarnation = %lost.incarnation,
                         from = lost.from.offset, to = lost.to.offset,
                         "records were damaged in the buffer and their file is gone: these lines are lost");
                     continue;
                 }
-                self.totals.repairs.add(1);
+                self.totals.repairs.inc_by(1);
                 let repair = Repair { to, from: lost.from, until: lost.to };
                 if let Some(entry) = self.tailer.entry_mut(lost.incarnation) {
                     entry.repairs.push(repair.clone());
@@ -394,8 +393,8 @@ impl Pipeline {
                 cursor.decoder.flush(|message| emit.message(&message));
             }
             if !rereading {
-                self.totals.lines.add(count);
-                self.totals.bytes.add(consumed as u64);
+                self.totals.lines.inc_by(count);
+                self.totals.bytes.inc_by(consumed as u64);
             }
             break (consumed, lines.mid_line(), full);
         };
@@ -479,7 +478,9 @@ impl Pipeline {
                 let step =
                     Step { turn: self.turn, incarnation, from, to: position, repair: cursor.is_repair() };
                 match appender.append(&body, &step, wall) {
-                    Append::Done => self.totals.frames.add(1),
+                    Append::Done => {
+                        self.totals.frames.inc();
+                    }
                     Append::Full => {
                         debug!(event = "buffer_full", destination = %name, "no room in the buffer; its log files wait");
                         stuck.push(*out);
@@ -510,7 +511,7 @@ impl Pipeline {
         if stuck.len() == cursor.to.len() {
             entry.proof = furthest;
         } else {
-            self.totals.records.add(records.len() as u64);
+            self.totals.records.inc_by(records.len() as u64);
         }
         (stuck, before)
     }
@@ -523,19 +524,19 @@ impl Pipeline {
             // What is left of the old content may be in a copy.
             self.enqueue(incarnation);
         }
-        self.totals.truncations.add(self.tailer.take_counts().truncations);
+        self.totals.truncations.inc_by(self.tailer.take_counts().truncations);
     }
 
     fn count(&mut self, lane: &mut Lane, index: usize) {
         let decoded = lane.cursors[index].decoder.take_counts();
-        self.totals.malformed.add(decoded.malformed);
-        self.totals.cut.add(decoded.cut);
-        self.totals.unfinished.add(decoded.unfinished);
+        self.totals.malformed.inc_by(decoded.malformed);
+        self.totals.cut.inc_by(decoded.cut);
+        self.totals.unfinished.inc_by(decoded.unfinished);
         let encoded = lane.encoder.take_counts();
-        self.totals.invalid_utf8.add(encoded.invalid_utf8);
-        self.totals.renamed_fields.add(encoded.renamed_fields);
+        self.totals.invalid_utf8.inc_by(encoded.invalid_utf8);
+        self.totals.renamed_fields.inc_by(encoded.renamed_fields);
         for failures in self.plans[lane.route].chain.take_failures() {
-            self.totals.step_failures.add(failures.count);
+            self.totals.step_failures.inc_by(failures.count);
         }
     }
 
@@ -561,6 +562,12 @@ impl Pipeline {
         self.outs.iter().any(|out| out.queue().wants_release())
     }
 
+    /// Measures what takes a look at every file.
+    pub(super) fn measure(&self) {
+        self.totals.open_files.set(self.tailer.open_files() as i64);
+        self.totals.behind.set(i64::try_from(self.tailer.behind()).unwrap_or(i64::MAX));
+    }
+
     /// Everything as it is now, between two turns.
     pub(super) fn snapshot(&mut self, wall: SystemTime) -> Snapshot {
         self.dirty = false;
@@ -581,7 +588,6 @@ impl Pipeline {
             marks.insert(queue.name().clone(), point.mark);
             points.push((queue, point));
         }
-        self.totals.open_files.set(self.tailer.open_files() as u64);
         let saved = wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis() as u64;
         let checkpoint = Checkpoint {
             saved,

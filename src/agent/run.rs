@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use prometheus_client::registry::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -19,19 +20,29 @@ use super::keeper::Keeper;
 use super::open;
 use super::pipeline::{Pipeline, Plan};
 use super::totals::Totals;
-use crate::buffer::{self, DeadLetters, Queue};
+use super::watched::Watched;
+use crate::buffer::{self, DeadLetters};
 use crate::config::{Config, RouteConfig};
-use crate::deliver::{DestinationMetrics, Dispatcher, HttpClients, Metrics, Service};
+use crate::deliver::{Dispatcher, HttpClients, Metrics, Service};
 use crate::disk::HostDisk;
 use crate::process::Chain;
 use crate::source::DestinationName;
 use crate::tail::Watcher;
+use crate::telemetry::admin::{self, Admin};
+use crate::telemetry::{Liveness, Suppressed, metrics};
+
+/// Reading looks at its bell at least once a second; a part that is silent for this long is stuck.
+const READING_LIMIT: Duration = Duration::from_secs(60);
+/// Delivery wakes every five seconds.
+const DELIVERY_LIMIT: Duration = Duration::from_secs(60);
 
 /// How to run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Deliver what the files hold now, then return.
     pub once: bool,
+    /// What the log held back, to be told with the summaries.
+    pub suppressed: Suppressed,
 }
 
 /// Why the agent could not go on.
@@ -51,6 +62,9 @@ pub enum Failure {
     /// A thread or a signal handler cannot be had.
     #[error("the system refuses what every process needs: {0}")]
     System(io::Error),
+    /// The admin port cannot be opened.
+    #[error(transparent)]
+    Admin(io::Error),
     /// A part of the agent died. Its panic was logged.
     #[error("{0} died; see the log before this line. Nothing that was read is lost")]
     Died(String),
@@ -68,7 +82,28 @@ pub async fn run(config: Config, options: Options) -> Result<(), Failure> {
     }
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::System)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::System)?;
-    let mut agent = Agent::build(config, options)?;
+    let admin = match &config.admin {
+        Some(admin) => Some(admin::bind(admin.listen).await.map_err(Failure::Admin)?),
+        None => None,
+    };
+    let mut registry = metrics::registry();
+    let once = options.once;
+    let mut agent = Agent::build(&config, &options, &mut registry)?;
+    let mut side = JoinSet::new();
+    if let Some(listener) = admin {
+        let watched = agent.watched.clone();
+        let admin = Admin {
+            registry: Arc::new(registry),
+            liveness: agent.liveness.clone(),
+            refresh: Arc::new(move || watched.refresh()),
+        };
+        side.spawn(async move {
+            if let Err(error) = admin::serve(listener, admin).await {
+                warn!(event = "admin_ended", %error, "the admin port is closed");
+            }
+        });
+    }
+    side.spawn(agent.watched.clone().summarise(options.suppressed));
     let reason = tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
@@ -77,7 +112,7 @@ pub async fn run(config: Config, options: Options) -> Result<(), Failure> {
             "everything is read"
         }
     };
-    let patient = options.once && !reason.starts_with("SIG");
+    let patient = once && !reason.starts_with("SIG");
     info!(event = "stopping", reason, "reading stops; what is in the buffer is delivered");
     let drained = tokio::select! {
         drained = agent.drain(patient) => drained,
@@ -99,20 +134,21 @@ struct Agent {
     stop: Arc<AtomicBool>,
     bell: Bell,
     drain_timeout: Duration,
-    queues: Vec<Queue>,
-    totals: Arc<Totals>,
-    metrics: Vec<DestinationMetrics>,
+    watched: Watched,
+    liveness: Liveness,
 }
 
 impl Agent {
-    fn build(config: Config, options: Options) -> Result<Self, Failure> {
+    fn build(config: &Config, options: &Options, registry: &mut Registry) -> Result<Self, Failure> {
         let disk = HostDisk::shared();
         let data_dir = Arc::new(DataDir::open(&*disk, &config.data_dir)?);
         let failed = |error| Failure::Open { path: config.data_dir.clone(), error };
         let bell = Bell::default();
-        let totals = Arc::new(Totals::default());
+        let totals = Totals::default();
+        totals.register(registry);
+        let liveness = Liveness::default();
         let open::State { tailer, appenders, chains, turn } =
-            open::open(&config, &data_dir, &disk, &bell).map_err(failed)?;
+            open::open(config, &data_dir, &disk, &bell).map_err(failed)?;
         let names: Vec<DestinationName> = config.destinations.iter().map(|to| to.name.clone()).collect();
         let plans = config.routes.iter().map(|route| plan(route, &names)).collect();
         let host = config.host.clone().unwrap_or_else(host_name);
@@ -124,11 +160,10 @@ impl Agent {
             data_dir.node,
             host,
             turn,
-            Arc::clone(&totals),
+            totals.clone(),
         );
-        let keeper =
-            Keeper::start(Arc::clone(&disk), data_dir.path.clone(), Arc::clone(&totals), bell.clone())
-                .map_err(Failure::System)?;
+        let keeper = Keeper::start(Arc::clone(&disk), data_dir.path.clone(), totals.clone(), bell.clone())
+            .map_err(Failure::System)?;
         let ring = bell.clone();
         let watcher = Watcher::new(config.tail.watch, move || ring.ring());
         let stop = Arc::new(AtomicBool::new(false));
@@ -147,6 +182,7 @@ impl Agent {
         let (phase, told) = watch::channel(Phase::Run);
         let http = HttpClients::default();
         let metrics = Metrics::default();
+        metrics.register(registry);
         let mut deliveries = JoinSet::new();
         let (mut queues, mut destination_metrics) = (Vec::new(), Vec::new());
         for (destination, (queue, chain)) in config.destinations.iter().zip(chains) {
@@ -162,8 +198,9 @@ impl Agent {
                 unkept: Vec::new(),
             };
             let (told, name) = (told.clone(), destination.name.clone());
+            let heart = liveness.task(format!("delivery to {name}"), DELIVERY_LIMIT);
             deliveries.spawn(async move {
-                delivery.run(told, || {}).await;
+                delivery.run(told, heart).await;
                 name
             });
             queues.push(queue);
@@ -179,9 +216,10 @@ impl Agent {
             names_of(config.routes.iter().map(|route| route.name.as_str())),
             names_of(names.iter().map(DestinationName::as_str)),
         );
+        let heart = liveness.task("reading", READING_LIMIT);
         let drive = tokio::task::spawn_blocking(move || {
             drive.begin();
-            drive.run(|| {})
+            drive.run(&heart)
         });
         Ok(Self {
             drive: Some(drive),
@@ -191,9 +229,8 @@ impl Agent {
             stop,
             bell,
             drain_timeout: config.drain_timeout,
-            queues,
-            totals,
-            metrics: destination_metrics,
+            watched: Watched::new(queues, totals, destination_metrics, registry),
+            liveness,
         })
     }
 
@@ -258,16 +295,7 @@ impl Agent {
             let ended = tokio::task::spawn_blocking(move || drive.end());
             ended.await.map_err(|died| Failure::Died(format!("the last checkpoint ({died})")))?;
         }
-        let left: u64 = self.queues.iter().map(|queue| queue.stats().records).sum();
-        let delivered: u64 = self.metrics.iter().map(DestinationMetrics::delivered_records).sum();
-        info!(
-            event = "stopped",
-            lines = self.totals.lines.get(),
-            delivered,
-            left,
-            "{} lines read, {delivered} records delivered, {left} left in the buffer for the next start",
-            self.totals.lines.get(),
-        );
+        self.watched.say_stopped();
         Ok(())
     }
 }

@@ -1,69 +1,99 @@
-//! What was done so far, for the summary and the metrics.
+//! What reading has done so far, for the summary and the metrics.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
 
-/// A counter that one thread raises and others read.
-#[derive(Debug, Default)]
-pub struct Count(AtomicU64);
-
-impl Count {
-    /// Raises it.
-    pub fn add(&self, more: u64) {
-        if more > 0 {
-            self.0.fetch_add(more, Ordering::Relaxed);
-        }
-    }
-
-    /// Sets it, for what goes up and down.
-    pub fn set(&self, now: u64) {
-        self.0.store(now, Ordering::Relaxed);
-    }
-
-    /// Its value.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
+/// Counts since the start; clones share them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Totals {
+    /// Lines read.
+    pub lines: Counter,
+    /// Bytes read.
+    pub bytes: Counter,
+    /// Records encoded.
+    pub records: Counter,
+    /// Lines that were longer than `max_line`.
+    pub cut: Counter,
+    /// Lines that were not in their route's format.
+    pub malformed: Counter,
+    /// Split lines that ended without their last part.
+    pub unfinished: Counter,
+    /// Messages that were not valid UTF-8.
+    pub invalid_utf8: Counter,
+    /// Parsed fields that carried a name of the record's own.
+    pub renamed_fields: Counter,
+    /// Messages that a step could not be done on.
+    pub step_failures: Counter,
+    /// Frames appended.
+    pub frames: Counter,
+    /// Rotations seen.
+    pub rotations: Counter,
+    /// Truncations seen.
+    pub truncations: Counter,
+    /// Files that were gone before they were read to their end.
+    pub vanished: Counter,
+    /// Parts of files read once more because a chunk was damaged.
+    pub repairs: Counter,
+    /// Damaged parts that could not be read again, because their file is gone.
+    pub unrepaired: Counter,
+    /// Checkpoints written.
+    pub checkpoints: Counter,
+    /// Syncs or checkpoints that failed.
+    pub sync_failures: Counter,
+    /// Files that are open now.
+    pub open_files: Gauge,
+    /// Bytes in them that some destination has not read yet.
+    pub behind: Gauge,
 }
 
-/// Totals since the start.
-#[derive(Debug, Default)]
-pub struct Totals {
-    /// Lines read.
-    pub lines: Count,
-    /// Bytes read.
-    pub bytes: Count,
-    /// Records encoded.
-    pub records: Count,
-    /// Lines that were longer than `max_line`.
-    pub cut: Count,
-    /// Lines that were not in their route's format.
-    pub malformed: Count,
-    /// Split lines that ended without their last part.
-    pub unfinished: Count,
-    /// Messages that were not valid UTF-8.
-    pub invalid_utf8: Count,
-    /// Parsed fields that carried a name of the record's own.
-    pub renamed_fields: Count,
-    /// Messages that a step could not be done on.
-    pub step_failures: Count,
-    /// Frames appended.
-    pub frames: Count,
-    /// Rotations seen.
-    pub rotations: Count,
-    /// Truncations seen.
-    pub truncations: Count,
-    /// Files that were gone before they were read to their end.
-    pub vanished: Count,
-    /// Parts of files read once more because a chunk was damaged.
-    pub repairs: Count,
-    /// Lost records that could not be read again, because their file is gone.
-    pub unrepaired: Count,
-    /// Checkpoints written.
-    pub checkpoints: Count,
-    /// Syncs or checkpoints that failed.
-    pub sync_failures: Count,
-    /// Files that are open now.
-    pub open_files: Count,
-    /// Bytes in them that some destination has not read yet.
-    pub behind: Count,
+impl Totals {
+    /// Puts them under their names.
+    pub(super) fn register(&self, registry: &mut Registry) {
+        let counters = [
+            ("lines", "Lines read", &self.lines),
+            (
+                "records",
+                "Records put into buffers, each counted once however many destinations",
+                &self.records,
+            ),
+            ("lines_cut", "Lines longer than tail.max_line, of which the end is missing", &self.cut),
+            (
+                "lines_malformed",
+                "Lines that are not in their route's format; their text is kept as it is",
+                &self.malformed,
+            ),
+            ("lines_unfinished", "Split lines whose last part never came", &self.unfinished),
+            ("messages_invalid_utf8", "Messages in which bytes were replaced by U+FFFD", &self.invalid_utf8),
+            ("fields_renamed", "Parsed fields that carried a name of the record's own", &self.renamed_fields),
+            ("step_failures", "Messages on which a process step could not be done", &self.step_failures),
+            ("frames", "Frames appended to buffers", &self.frames),
+            ("rotations", "Files that were renamed or deleted", &self.rotations),
+            ("truncations", "Files whose content was truncated or replaced", &self.truncations),
+            (
+                "files_vanished",
+                "Files that were removed while kinetail was not running, before their end was read",
+                &self.vanished,
+            ),
+            ("repairs", "Parts of files read once more because a chunk was damaged", &self.repairs),
+            (
+                "repairs_impossible",
+                "Damaged parts whose file is gone: their lines are lost",
+                &self.unrepaired,
+            ),
+            ("checkpoints", "Checkpoints written", &self.checkpoints),
+            ("sync_failures", "Syncs or checkpoints that failed", &self.sync_failures),
+        ];
+        for (name, help, counter) in counters {
+            registry.register(name, help, counter.clone());
+        }
+        registry.register_with_unit("read", "Bytes read", Unit::Bytes, self.bytes.clone());
+        registry.register("open_files", "Files that are open", self.open_files.clone());
+        registry.register_with_unit(
+            "behind",
+            "Bytes in open files that some destination has not read yet",
+            Unit::Bytes,
+            self.behind.clone(),
+        );
+    }
 }

@@ -1,1 +1,16 @@
-//! telemetry
+//! What kinetail tells of itself: its log, its metrics, whether it lives.
+//!
+//! Each stage counts for itself and registers its counters with the one [`Registry`](metrics::registry); the
+//! admin port ([`admin`]) shows them. [`Liveness`] knows nothing but heartbeats: it never depends on a
+//! destination, the disk's speed or another service.
+
+pub mod admin;
+mod limit;
+mod liveness;
+pub mod logging;
+pub mod metrics;
+mod summary;
+
+pub use limit::Suppressed;
+pub use liveness::{Heartbeat, Liveness};
+pub use summary::{Summary, Sums};

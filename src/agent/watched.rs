@@ -1,0 +1,140 @@
+//! What the agent tells of itself while it runs.
+
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, SystemTime};
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{info, warn};
+
+use super::totals::Totals;
+use crate::buffer::{Queue, QueueStats};
+use crate::deliver::DestinationMetrics;
+use crate::telemetry::{Summary, Sums, Suppressed};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByDestination {
+    destination: String,
+}
+
+/// Everything that can be looked at from outside. Clones look at the same.
+#[derive(Clone)]
+pub(super) struct Watched {
+    queues: Vec<Queue>,
+    totals: Totals,
+    deliveries: Vec<DestinationMetrics>,
+    buffer: BufferMetrics,
+}
+
+#[derive(Clone, Default)]
+struct BufferMetrics {
+    bytes: Family<ByDestination, Gauge>,
+    records: Family<ByDestination, Gauge>,
+    chunks: Family<ByDestination, Gauge>,
+    oldest: Family<ByDestination, Gauge<f64, AtomicU64>>,
+    dropped: Family<ByDestination, Counter>,
+}
+
+impl Watched {
+    pub(super) fn new(
+        queues: Vec<Queue>,
+        totals: Totals,
+        deliveries: Vec<DestinationMetrics>,
+        registry: &mut Registry,
+    ) -> Self {
+        let buffer = BufferMetrics::default();
+        let sub = registry.sub_registry_with_prefix("buffer");
+        sub.register_with_unit(
+            "size",
+            "Bytes that a destination's buffer takes on disk",
+            Unit::Bytes,
+            buffer.bytes.clone(),
+        );
+        sub.register(
+            "records",
+            "Records in a destination's buffer that it has not acknowledged",
+            buffer.records.clone(),
+        );
+        sub.register("chunks", "Chunk files in a destination's buffer", buffer.chunks.clone());
+        sub.register_with_unit(
+            "oldest",
+            "Age of the oldest record that waits",
+            Unit::Seconds,
+            buffer.oldest.clone(),
+        );
+        sub.register(
+            "dropped_records",
+            "Records given up because the buffer was full",
+            buffer.dropped.clone(),
+        );
+        let watched = Self { queues, totals, deliveries, buffer };
+        watched.refresh();
+        watched
+    }
+
+    /// Measures the buffers.
+    pub(super) fn refresh(&self) {
+        for queue in &self.queues {
+            let by = ByDestination { destination: queue.name().to_string() };
+            let stats = queue.stats();
+            let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+            self.buffer.bytes.get_or_create(&by).set(signed(stats.bytes));
+            self.buffer.records.get_or_create(&by).set(signed(stats.records));
+            self.buffer.chunks.get_or_create(&by).set(signed(stats.chunks));
+            self.buffer.oldest.get_or_create(&by).set(age(&stats).as_secs_f64());
+            let dropped = self.buffer.dropped.get_or_create(&by);
+            dropped.inc_by(stats.dropped_records.saturating_sub(dropped.get()));
+        }
+    }
+
+    /// Tells how it goes, for ever.
+    pub(super) async fn summarise(self, suppressed: Suppressed) {
+        let mut summary = Summary::default();
+        let mut ticks = interval(Summary::EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.tick().await;
+        loop {
+            ticks.tick().await;
+            summary.tell(self.sums());
+            for (of, count) in suppressed.take() {
+                warn!(
+                    event = "messages_suppressed",
+                    of, count, "the same message came more often than it was written"
+                );
+            }
+        }
+    }
+
+    /// Tells how it ended.
+    pub(super) fn say_stopped(&self) {
+        let Sums { lines, delivered, buffered, .. } = self.sums();
+        info!(
+            event = "stopped",
+            lines,
+            delivered,
+            buffered,
+            "{lines} lines read, {delivered} records delivered, {buffered} left in the buffer for the next start"
+        );
+    }
+
+    fn sums(&self) -> Sums {
+        let stats: Vec<QueueStats> = self.queues.iter().map(Queue::stats).collect();
+        Sums {
+            lines: self.totals.lines.get(),
+            bytes: self.totals.bytes.get(),
+            delivered: self.deliveries.iter().map(DestinationMetrics::delivered_records).sum(),
+            delivered_bytes: self.deliveries.iter().map(DestinationMetrics::delivered_bytes).sum(),
+            buffered: stats.iter().map(|stats| stats.records).sum(),
+            behind: self.totals.behind.get().max(0) as u64,
+            oldest: stats.iter().map(age).max().unwrap_or_default(),
+        }
+    }
+}
+
+fn age(stats: &QueueStats) -> Duration {
+    stats.oldest.and_then(|oldest| SystemTime::now().duration_since(oldest).ok()).unwrap_or_default()
+}
