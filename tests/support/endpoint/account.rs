@@ -70,6 +70,8 @@ pub struct Accepted {
     pub sequence: u64,
     /// The number of the call that brought it, counted from 1 over the whole stream.
     pub call: u64,
+    /// When it was taken: for measurements, no test may depend on it.
+    pub arrived: std::time::SystemTime,
 }
 
 /// Everything that one stream took and was asked.
@@ -166,6 +168,7 @@ impl StreamAccount {
                 shard: taken.shard,
                 sequence: taken.sequence,
                 call,
+                arrived: std::time::SystemTime::now(),
             });
         }
     }

@@ -1,0 +1,130 @@
+//! Container logs for the benchmark: JSON application logs, access logs and plain text, as containerd writes them.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use jiff::Timestamp;
+
+use crate::endpoint::Accepted;
+
+/// The logs of some containers.
+pub(crate) struct Logs {
+    files: Vec<(PathBuf, File)>,
+    written: u64,
+    bytes: u64,
+    rng: fastrand::Rng,
+}
+
+/// A file is rotated at this size.
+const ROTATE: u64 = 10 << 20;
+
+impl Logs {
+    pub(crate) fn new(folder: &Path, files: u64) -> Self {
+        let files = (0..files)
+            .map(|number| {
+                let path = folder.join(format!(
+                    "pods/shop-{}_web-{number:04}-6d5f7c9b8d-x2k4q_0b1c2d3e-4f50-6172-8394-a5b6c7d8e9f0/app/0.log",
+                    number % 5
+                ));
+                fs::create_dir_all(path.parent().expect("it has one")).expect("a folder");
+                let file = File::create(&path).expect("a log file");
+                (path, file)
+            })
+            .collect();
+        Self { files, written: 0, bytes: 0, rng: fastrand::Rng::with_seed(7) }
+    }
+
+    /// Bytes written so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Writes lines as fast as it goes, spread over the files.
+    pub(crate) fn write(&mut self, lines: u64) {
+        let count = self.files.len() as u64;
+        for index in 0..self.files.len() {
+            let mut out = BufWriter::new(self.files[index].1.try_clone().expect("a second handle"));
+            for _ in 0..lines / count {
+                let line = self.line();
+                out.write_all(line.as_bytes()).expect("room on disk");
+            }
+            out.flush().expect("room on disk");
+        }
+    }
+
+    /// Writes lines as time goes by, and rotates as kubelet does.
+    pub(crate) async fn write_paced(&mut self, lines: u64, per_second: u64) {
+        let mut tick = tokio::time::interval(Duration::from_millis(10));
+        let per_tick = per_second / 100;
+        while self.written < lines {
+            tick.tick().await;
+            for _ in 0..per_tick.min(lines - self.written) {
+                let index = (self.written % self.files.len() as u64) as usize;
+                let line = self.line();
+                let (path, file) = &mut self.files[index];
+                file.write_all(line.as_bytes()).expect("room on disk");
+                if file.metadata().expect("it is open").len() > ROTATE {
+                    let stamp = path.with_extension(format!("log.20260101-{:06}", self.written % 1_000_000));
+                    fs::rename(&*path, stamp).expect("rotated");
+                    *file = File::create(&*path).expect("a log file");
+                }
+            }
+        }
+    }
+
+    /// How long after a line was written its record arrived, in seconds, sorted.
+    pub(crate) fn latencies(records: &[Accepted]) -> Vec<f64> {
+        let mut latencies: Vec<f64> = records
+            .iter()
+            .filter_map(|record| {
+                let json: serde_json::Value = serde_json::from_slice(&record.data).ok()?;
+                let written: Timestamp = json["time"].as_str()?.parse().ok()?;
+                Some(Timestamp::try_from(record.arrived).ok()?.duration_since(written).as_secs_f64())
+            })
+            .collect();
+        latencies.sort_by(f64::total_cmp);
+        latencies
+    }
+
+    fn line(&mut self) -> String {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let time =
+            Timestamp::new(now.as_secs() as i64, now.subsec_nanos() as i32).expect("a time of this age");
+        let number = self.written;
+        let rng = &mut self.rng;
+        let (path, user, ms) = (rng.u32(..1000), rng.u32(..100_000), rng.u32(1..900));
+        let line = match number % 10 {
+            0..6 => format!(
+                "{time:.9} stdout F {{\"level\":\"info\",\"ts\":\"{time:.3}\",\"logger\":\"checkout.OrderService\",\"msg\":\"order accepted\",\
+                 \"order_id\":\"ord-{number:010}\",\"user_id\":{user},\"amount\":{}.{:02},\"currency\":\"EUR\",\"duration_ms\":{ms},\
+                 \"trace_id\":\"{:032x}\",\"span_id\":\"{:016x}\",\"items\":[{{\"sku\":\"A-{path}\",\"qty\":2}},{{\"sku\":\"B-{ms}\",\"qty\":1}}]}}\n",
+                user % 500,
+                ms % 100,
+                rng.u128(..),
+                rng.u64(..)
+            ),
+            6..9 => format!(
+                "{time:.9} stdout F 10.{}.{}.{} - user{user} [21/Nov/2026:04:{:02}:{:02} +0000] \"GET /api/v1/products/{path}?page={}&sort=price HTTP/1.1\" \
+                 200 {} \"https://shop.example.com/catalog/{path}\" \"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36\" 0.{ms:03}\n",
+                user % 250,
+                path % 250,
+                ms % 250,
+                ms % 60,
+                path % 60,
+                ms % 40,
+                user * 3
+            ),
+            _ => format!(
+                "{time:.9} stderr F WARN  [worker-{}] c.e.shop.Inventory - stock for product {path} is low ({} left), reordering from supplier {user}; \
+                 retry budget {ms} ms\n",
+                ms % 16,
+                path % 10
+            ),
+        };
+        self.written += 1;
+        self.bytes += line.len() as u64;
+        line
+    }
+}
