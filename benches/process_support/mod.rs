@@ -81,7 +81,7 @@ impl Workload {
                 files: 500,
                 destination: Destination::FirehosePacked,
                 parse: false,
-                kind: Kind::Idle(Duration::from_secs_f64(20.0 * scale.max(0.25))),
+                kind: Kind::Idle(Duration::from_secs_f64(60.0 * scale)),
             },
             Self {
                 name: "idle 5000 files",
@@ -89,7 +89,7 @@ impl Workload {
                 files: 5000,
                 destination: Destination::FirehosePacked,
                 parse: false,
-                kind: Kind::Idle(Duration::from_secs_f64(20.0 * scale.max(0.25))),
+                kind: Kind::Idle(Duration::from_secs_f64(60.0 * scale)),
             },
         ]
     }
@@ -112,16 +112,22 @@ async fn run(workload: &Workload) -> Measured {
     if matches!(workload.kind, Kind::Bulk) {
         logs.write(workload.lines);
     }
-    let started = Instant::now();
+    let mut started = Instant::now();
+    let mut before = Duration::ZERO;
     let agent = Agent::start(folder.path(), &configuration(workload, folder.path(), &endpoint));
     match workload.kind {
         Kind::Bulk => {}
         Kind::Live { lines_per_second } => logs.write_paced(workload.lines, lines_per_second).await,
-        Kind::Idle(time) => tokio::time::sleep(time).await,
+        Kind::Idle(time) => {
+            // The start is not what idling costs.
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            (before, started) = (agent.cpu(), Instant::now());
+            tokio::time::sleep(time).await;
+        }
     }
     endpoint.wait_until(|account| account.stream("s").lines >= workload.lines).await;
     let seconds = started.elapsed().as_secs_f64();
-    let cpu = agent.cpu();
+    let cpu = agent.cpu() - before;
     let memory = agent.stop();
     let account = endpoint.account();
     let taken = account.stream("s");

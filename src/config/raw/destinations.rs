@@ -183,7 +183,7 @@ pub(crate) struct FirehoseBatch {
         extend("x-limits" = {"source": "the service's limit for a request"})
     )]
     pub(crate) max_records: usize,
-    /// A request is sent once it holds this much, before base64.
+    /// A request is sent once it holds this much, before base64. Larger ones cost memory and save nothing.
     #[schemars(
         extend("x-limits" = {"min": "1KiB", "max": "4MiB", "source": "the service's limit for a request"})
     )]
@@ -195,7 +195,7 @@ pub(crate) struct FirehoseBatch {
 
 impl Default for FirehoseBatch {
     fn default() -> Self {
-        Self { max_records: 500, target_size: Size(ByteSize(4 << 20)), max_age: Time(Duration::from_secs(1)) }
+        Self { max_records: 500, target_size: Size(ByteSize(1 << 20)), max_age: Time(Duration::from_secs(1)) }
     }
 }
 
@@ -311,7 +311,7 @@ impl Default for KinesisBatch {
         Self {
             max_records: 500,
             // Below the 5 MiB of older regions.
-            target_size: Size(ByteSize(4 << 20)),
+            target_size: Size(ByteSize(1 << 20)),
             max_age: Time(Duration::from_millis(100)),
         }
     }

@@ -100,7 +100,7 @@ fn what_is_written_becomes_settings() {
     };
     let packing = Packing::Newline { max_size: ByteSize(1_024_000), max_lines: 500 };
     assert_eq!(firehose.packing, packing);
-    assert_eq!(firehose.batch.target_size, ByteSize(4 << 20));
+    assert_eq!(firehose.batch.target_size, ByteSize(1 << 20));
     let [payments, nginx] = &config.routes[..] else {
         panic!("two routes");
     };
