@@ -80,6 +80,8 @@ impl Drive {
         self.scan();
         self.keeper.keep(self.pipeline.snapshot(SystemTime::now()));
         self.keeper.wait();
+        let files = self.pipeline.tailer.open_files();
+        info!(event = "ready", files, "{files} files are followed");
     }
 
     /// Runs until it is told to stop, or with `once` until everything was read.

@@ -4,6 +4,7 @@
 //! - [`clients`]: the SDK's own clients for an endpoint or for moto.
 //! - [`logs`]: writers that write logs as container runtimes and kubelet do.
 //! - [`process`]: the real binary as a child process.
+//! - [`scene`]: logs, endpoint and agent put together.
 //! - [`moto`]: the independent judge, read back with boto3.
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "every test binary uses a part of it")]
 
@@ -12,3 +13,4 @@ pub mod endpoint;
 pub mod logs;
 pub mod moto;
 pub mod process;
+pub mod scene;
