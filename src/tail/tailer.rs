@@ -86,6 +86,17 @@ impl Tracked {
         self.entry.path.parent().unwrap_or(Path::new("/"))
     }
 
+    /// Takes in what the file's beginning has grown by.
+    fn refresh_fingerprint(&mut self) {
+        if self.entry.fingerprint.is_full() {
+            return;
+        }
+        let Some(Ok(beginning)) = self.content.as_mut().map(Content::beginning) else { return };
+        if self.entry.fingerprint.matches(&beginning) {
+            self.entry.fingerprint = Fingerprint::of(&beginning);
+        }
+    }
+
     /// Its length differs from what was read of it, or it may be time to leave it.
     fn has_news(&self) -> bool {
         let Some(content) = &self.content else { return false };
@@ -412,7 +423,7 @@ impl Tailer {
         entry.proof = start.1;
         entry.fingerprint =
             content.beginning().map(|beginning| Fingerprint::of(&beginning)).unwrap_or_default();
-        info!(event = "file_found", path = %entry.path.display(), route = %entry.route, offset = entry.proof.end, "following a file");
+        info!(event = "file_found", path = %entry.path.display(), route = %entry.route, offset = entry.proof.end, incarnation = %entry.incarnation, inode = entry.id.inode, "following a file");
         let incarnation = entry.incarnation;
         self.track(entry, now);
         self.attach(incarnation, content);
@@ -469,7 +480,7 @@ impl Tailer {
             // compressed file was held against its content when it was met.
             let entry = &self.files[&incarnation].entry;
             let finished = entry.status != Status::Following;
-            if finished && content.is_gzip() {
+            if finished && content.is_gzip() && entry.moved_to.as_deref() == Some(path) {
                 return;
             }
             if content.is(entry.fingerprint, &entry.proof).unwrap_or(false) {
@@ -522,6 +533,10 @@ impl Tailer {
         among: impl Fn(&Tracked) -> bool,
     ) -> Recognised {
         let Ok(beginning) = content.beginning() else { return Recognised::New };
+        // What has not been read yet, or has grown since, must be known by what it holds now.
+        for tracked in self.files.values_mut().filter(|tracked| among(tracked)) {
+            tracked.refresh_fingerprint();
+        }
         let mut candidates: Vec<(Incarnation, Fingerprint, Proof, bool)> = self
             .files
             .values()
@@ -644,6 +659,7 @@ impl Tailer {
         if let Some(tracked) = self.files.get_mut(&incarnation) {
             self.refused.remove(&tracked.entry.path);
             tracked.content = Some(content);
+            tracked.refresh_fingerprint();
         }
     }
 
@@ -669,12 +685,7 @@ impl Tailer {
             if end > tracked.seen {
                 (tracked.seen, tracked.grew) = (end, now);
             }
-            if !tracked.entry.fingerprint.is_full() {
-                let beginning = content.beginning()?;
-                if tracked.entry.fingerprint.matches(&beginning) {
-                    tracked.entry.fingerprint = Fingerprint::of(&beginning);
-                }
-            }
+            tracked.refresh_fingerprint();
         }
         Ok(outcome)
     }
