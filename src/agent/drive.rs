@@ -106,6 +106,7 @@ impl Drive {
             self.pipeline.take_lost(now);
             if now >= next_sync {
                 self.look_at_disk();
+                scan_wanted |= self.pipeline.tailer.wants_scan();
             }
             if now >= next_sync || self.pipeline.wants_release() {
                 self.checkpoint();

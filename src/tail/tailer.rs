@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tracing::{debug, info, warn};
 
@@ -17,6 +17,9 @@ use super::identity::{FileId, Fingerprint, Proof};
 use super::settings::{StartAt, TailSettings};
 use super::siblings;
 use crate::source::{DestinationName, Incarnation, Position, RouteName};
+
+/// Files carry the time of the kernel's last tick, which lags behind the clock.
+const CLOCK_SLACK: Duration = Duration::from_secs(1);
 
 /// A route, as far as following files goes.
 #[derive(Clone, Debug)]
@@ -65,7 +68,8 @@ struct Tracked {
     entry: Entry,
     content: Option<Content>,
     place: Place,
-    /// When it last gave something to read.
+    /// The furthest byte that was seen in it, read as a line or not, and when it came.
+    seen: u64,
     grew: Instant,
 }
 
@@ -112,6 +116,8 @@ pub struct Tailer {
     refused: HashSet<PathBuf>,
     /// A sibling could not be told yet; the next scan should come by itself.
     undecided: bool,
+    /// Paths beside which something was in motion: the next scan looks there again.
+    unsettled: HashSet<PathBuf>,
 }
 
 impl Tailer {
@@ -135,14 +141,17 @@ impl Tailer {
             by_id: HashMap::new(),
             by_path: HashMap::new(),
             started: HashSet::new(),
-            alive_until: wall,
+            alive_until: wall.checked_sub(CLOCK_SLACK).unwrap_or(UNIX_EPOCH),
             counts: Counts::default(),
             refused: HashSet::new(),
             undecided: false,
+            unsettled: HashSet::new(),
         };
         if let Some(checkpoint) = checkpoint {
             tailer.started = checkpoint.routes.iter().cloned().collect();
-            tailer.alive_until = UNIX_EPOCH + std::time::Duration::from_millis(checkpoint.saved);
+            tailer.alive_until = (UNIX_EPOCH + Duration::from_millis(checkpoint.saved))
+                .checked_sub(CLOCK_SLACK)
+                .unwrap_or(UNIX_EPOCH);
             for entry in &checkpoint.files {
                 tailer.track(entry.clone(), now);
             }
@@ -172,7 +181,8 @@ impl Tailer {
         if newer {
             self.by_id.insert(entry.id, incarnation);
         }
-        let tracked = Tracked { entry, content: None, place: Place::AtPath, grew: now };
+        let tracked =
+            Tracked { seen: entry.proof.end, entry, content: None, place: Place::AtPath, grew: now };
         self.files.insert(incarnation, tracked);
     }
 
@@ -225,6 +235,7 @@ impl Tailer {
     /// told yet.
     pub fn wants_scan(&self) -> bool {
         self.undecided
+            || !self.unsettled.is_empty()
             || self.files.values().any(|tracked| tracked.is_open() && tracked.place != Place::AtPath)
     }
 
@@ -247,10 +258,7 @@ impl Tailer {
             }
             match self.by_id.get(&found.id).copied() {
                 Some(incarnation) => {
-                    seen.insert(incarnation);
-                    if let Some(met) = self.meet(incarnation, &found, now) {
-                        seen.insert(met);
-                    }
+                    seen.insert(self.meet(incarnation, &found, now).unwrap_or(incarnation));
                 }
                 None => fresh.push(found),
             }
@@ -263,7 +271,7 @@ impl Tailer {
             })
             .map(|(incarnation, _)| *incarnation)
             .collect();
-        let mut bases: HashSet<PathBuf> = HashSet::new();
+        let mut bases = std::mem::take(&mut self.unsettled);
         for incarnation in &away {
             if self.see_away(*incarnation) {
                 bases.insert(self.files[incarnation].entry.path.clone());
@@ -276,9 +284,7 @@ impl Tailer {
             }
         }
         for base in bases {
-            if let Err(error) = self.look_beside(&base, now, wall) {
-                debug!(event = "siblings_unread", path = %base.display(), %error);
-            }
+            self.look_beside(&base, now, wall);
         }
         for incarnation in away {
             self.give_up_if_gone(incarnation, wall);
@@ -289,7 +295,8 @@ impl Tailer {
         Scan { ready: ready.collect(), folders: walk.folders }
     }
 
-    /// A file whose id is known. Returns the incarnation that it holds, if that is another than before.
+    /// A file whose id is known. Returns the incarnation that it holds now, if that is another: then the one
+    /// before is elsewhere, if anywhere.
     fn meet(&mut self, incarnation: Incarnation, found: &Found, now: Instant) -> Option<Incarnation> {
         let route = &self.routes[found.route];
         let tracked = self.files.get_mut(&incarnation)?;
@@ -390,6 +397,10 @@ impl Tailer {
                 return false;
             }
             Recognised::Copy => return false,
+            Recognised::Unsettled => {
+                self.undecided = true;
+                return false;
+            }
             Recognised::New => {}
         }
         let start = if first && self.routes[found.route].start_at == StartAt::End && !content.is_gzip() {
@@ -410,62 +421,95 @@ impl Tailer {
 
     /// Looks at what rotation left beside a path: files that moved there, compressed ones, copies, and such as
     /// came and went without being seen.
-    fn look_beside(&mut self, base: &Path, now: Instant, wall: SystemTime) -> io::Result<()> {
-        let folder = base.parent().unwrap_or(Path::new("/")).to_owned();
-        let name = base.file_name().unwrap_or_default().to_owned();
-        let Some(route) = discovery::route_of(&self.selections, base) else { return Ok(()) };
-        let first = !self.started.contains(&self.routes[route].name);
-        for sibling in fs::read_dir(&folder)?.flatten() {
-            let path = sibling.path();
-            if !siblings::is_rotated(&name, &sibling.file_name()) || !sibling.file_type()?.is_file() {
-                continue;
+    fn look_beside(&mut self, base: &Path, now: Instant, wall: SystemTime) {
+        let folder = base.parent().unwrap_or(Path::new("/"));
+        let name = base.file_name().unwrap_or_default();
+        let Some(route) = discovery::route_of(&self.selections, base) else { return };
+        // A folder that is gone took its files along.
+        let Ok(siblings) = fs::read_dir(folder) else { return };
+        for sibling in siblings.flatten() {
+            let sibling_name = sibling.file_name();
+            // What is being compressed is there under neither of its names for a moment.
+            let in_motion = Path::new(&sibling_name).extension().is_some_and(|extension| extension == "tmp");
+            if in_motion
+                && siblings::is_rotated(name, Path::new(&sibling_name).file_stem().unwrap_or_default())
+            {
+                self.unsettled.insert(base.to_owned());
             }
-            let Ok(metadata) = sibling.metadata() else { continue };
-            let id = FileId::from(&metadata);
-            if let Some(incarnation) = self.by_id.get(&id).copied() {
-                let tracked = &self.files[&incarnation];
-                let lost = tracked.entry.status == Status::Following && !tracked.is_open();
-                let (fingerprint, proof) = (tracked.entry.fingerprint, tracked.entry.proof);
-                if lost
-                    && let Some(mut content) = self.open(&path, id)
-                    && content.is(fingerprint, &proof).unwrap_or(false)
-                {
-                    self.resume_elsewhere(incarnation, path, id, content, now);
-                    continue;
-                } else if !lost {
-                    continue;
-                }
-            }
-            // A route that wants rotated files by their own names has met them already.
-            if discovery::route_of(&self.selections, &path).is_some() {
-                continue;
-            }
-            let Some(mut content) = self.open(&path, id) else { continue };
-            let modified = metadata.modified().unwrap_or(UNIX_EPOCH);
-            let of_base = |tracked: &Tracked| tracked.entry.path == base;
-            match self.recognise(&mut content, metadata.len(), modified, wall, of_base) {
-                Recognised::As(incarnation) => self.resume_elsewhere(incarnation, path, id, content, now),
-                Recognised::Copy => {}
-                Recognised::New if first || modified > self.alive_until => {
-                    let mut entry = self.new_entry(base.to_owned(), id, route, Position::default());
-                    entry.moved_to = Some(path);
-                    entry.fingerprint = Fingerprint::of(&content.beginning()?);
-                    let incarnation = entry.incarnation;
-                    if first {
-                        entry.status = Status::Ignored;
-                        self.track(entry, now);
-                    } else {
-                        info!(event = "rotated_file_found", path = %sibling.path().display(),
-                            "a rotated file that was not seen before is read from its beginning");
-                        self.track(entry, now);
-                        self.attach(incarnation, content);
-                        self.set_away(incarnation);
-                    }
-                }
-                Recognised::New => {}
+            if siblings::is_rotated(name, &sibling_name) {
+                self.look_at_sibling(base, route, &sibling.path(), now, wall);
             }
         }
-        Ok(())
+    }
+
+    fn look_at_sibling(&mut self, base: &Path, route: usize, path: &Path, now: Instant, wall: SystemTime) {
+        let first = !self.started.contains(&self.routes[route].name);
+        let Ok(metadata) = fs::symlink_metadata(path) else {
+            self.unsettled.insert(base.to_owned());
+            return;
+        };
+        if !metadata.is_file() {
+            return;
+        }
+        let id = FileId::from(&metadata);
+        let known = self.by_id.get(&id).copied();
+        if known.is_some_and(|incarnation| self.files[&incarnation].is_open()) {
+            return;
+        }
+        // A route that wants rotated files by their own names has met them already.
+        if discovery::route_of(&self.selections, path).is_some() {
+            return;
+        }
+        let Some(mut content) = self.open(path, id) else {
+            self.unsettled.insert(base.to_owned());
+            return;
+        };
+        if let Some(incarnation) = known {
+            // By its inode it is known; whether the inode was not given to another file, its content tells. A
+            // compressed file was held against its content when it was met.
+            let entry = &self.files[&incarnation].entry;
+            let finished = entry.status != Status::Following;
+            if finished && content.is_gzip() {
+                return;
+            }
+            if content.is(entry.fingerprint, &entry.proof).unwrap_or(false) {
+                if !finished || metadata.len() > entry.proof.end && entry.status == Status::Finished {
+                    self.resume_elsewhere(incarnation, path.to_owned(), id, content, now);
+                }
+                return;
+            }
+        }
+        let modified = metadata.modified().unwrap_or(UNIX_EPOCH);
+        let of_base = |tracked: &Tracked| tracked.entry.path == base;
+        match self.recognise(&mut content, metadata.len(), modified, wall, of_base) {
+            Recognised::As(incarnation) => {
+                self.resume_elsewhere(incarnation, path.to_owned(), id, content, now)
+            }
+            Recognised::Copy => {}
+            Recognised::Unsettled => {
+                self.unsettled.insert(base.to_owned());
+            }
+            Recognised::New if first => {
+                let mut entry = self.new_entry(base.to_owned(), id, route, Position::default());
+                entry.moved_to = Some(path.to_owned());
+                entry.fingerprint =
+                    content.beginning().map(|text| Fingerprint::of(&text)).unwrap_or_default();
+                entry.status = Status::Ignored;
+                self.track(entry, now);
+            }
+            Recognised::New if modified > self.alive_until => {
+                info!(event = "rotated_file_found", path = %path.display(),
+                    "a rotated file that was not seen before is read from its beginning");
+                let mut entry = self.new_entry(base.to_owned(), id, route, Position::default());
+                entry.moved_to = Some(path.to_owned());
+                let incarnation = entry.incarnation;
+                self.track(entry, now);
+                self.by_id.insert(id, incarnation);
+                self.attach(incarnation, content);
+                self.set_away(incarnation);
+            }
+            Recognised::New => {}
+        }
     }
 
     /// Holds content against what is known of the files among which it could belong.
@@ -495,8 +539,7 @@ impl Tailer {
                 Ok(true) => return Recognised::As(incarnation),
                 // A copy that is still being written.
                 _ if open && !settled && !content.is_gzip() && len < proof.end => {
-                    self.undecided = true;
-                    return Recognised::Copy;
+                    return Recognised::Unsettled;
                 }
                 _ => {}
             }
@@ -514,11 +557,22 @@ impl Tailer {
         now: Instant,
     ) {
         let Some(tracked) = self.files.get_mut(&incarnation) else { return };
-        tracked.entry.id = id;
+        let before = std::mem::replace(&mut tracked.entry.id, id);
         tracked.entry.vanished = None;
         tracked.entry.moved_to = Some(path);
         tracked.grew = now;
+        // Its old inode may be another file's by now.
+        if self.by_id.get(&before) == Some(&incarnation) {
+            self.by_id.remove(&before);
+        }
         self.by_id.insert(id, incarnation);
+        // A finished file is resumed only where it has grown since.
+        let grown = tracked.entry.status == Status::Finished
+            && !content.is_gzip()
+            && content.metadata().is_ok_and(|metadata| metadata.len() > tracked.entry.proof.end);
+        if grown {
+            tracked.entry.status = Status::Following;
+        }
         if tracked.entry.status == Status::Following {
             info!(event = "rotated_file_resumed", path = %tracked.entry.path.display(),
                 offset = tracked.entry.proof.end, gzip = content.is_gzip(), "a rotated file is read to its end");
@@ -611,8 +665,9 @@ impl Tailer {
         let Some(content) = &mut tracked.content else { return Ok(ReadOutcome::Bytes(0)) };
         let outcome = content.read(proof, want, buffer)?;
         if let ReadOutcome::Bytes(1..) = outcome {
-            if proof.end + buffer.len() as u64 > tracked.entry.proof.end {
-                tracked.grew = now;
+            let end = proof.end + buffer.len() as u64;
+            if end > tracked.seen {
+                (tracked.seen, tracked.grew) = (end, now);
             }
             if !tracked.entry.fingerprint.is_full() {
                 let beginning = content.beginning()?;
@@ -625,7 +680,8 @@ impl Tailer {
     }
 
     /// What a file holds is no longer what was read: it was truncated. From here on it is another incarnation,
-    /// which is returned, read from its beginning; the old one is finished from a copy, if there is one.
+    /// which is returned, read from its beginning; the old one is finished from a copy, if there is one. Of a
+    /// rotated file that was overwritten, the next scan tells what it is.
     pub fn replaced(
         &mut self,
         incarnation: Incarnation,
@@ -639,6 +695,14 @@ impl Tailer {
         self.counts.truncations += 1;
         let tracked = self.files.get_mut(&incarnation)?;
         let content = tracked.content.take()?;
+        if tracked.place != Place::AtPath {
+            // A rotated file was overwritten, as by the next copy. What it is now, a look beside the path tells.
+            tracked.entry.status = Status::Finished;
+            tracked.entry.vanished = Some(millis(wall));
+            self.unsettled.insert(tracked.entry.path.clone());
+            self.by_id.remove(&tracked.entry.id);
+            return None;
+        }
         let place = std::mem::replace(&mut tracked.place, Place::Away { successor: true });
         let (path, id, offset) = (tracked.entry.path.clone(), tracked.entry.id, tracked.entry.proof.end);
         let mut entry = self.new_entry(path.clone(), id, route, Position::default());
@@ -651,12 +715,11 @@ impl Tailer {
             tracked.place = place;
         }
         info!(event = "truncated", path = %path.display(), offset, "the file was truncated; it is read from its beginning");
-        let looked = self.look_beside(&path, now, wall);
+        self.look_beside(&path, now, wall);
         let tracked = self.files.get_mut(&incarnation)?;
         if !tracked.is_open() {
             tracked.entry.status = Status::Finished;
             tracked.entry.vanished = Some(millis(wall));
-            debug!(event = "truncated_without_copy", path = %path.display(), error = ?looked.err());
         }
         Some(new)
     }
@@ -728,8 +791,7 @@ impl Tailer {
                 entry.vanished = None;
                 return true;
             }
-            let since =
-                UNIX_EPOCH + std::time::Duration::from_millis(*entry.vanished.get_or_insert(millis(wall)));
+            let since = UNIX_EPOCH + Duration::from_millis(*entry.vanished.get_or_insert(millis(wall)));
             wall.duration_since(since).is_ok_and(|gone| gone < limit)
         });
         self.by_id.retain(|_, incarnation| self.files.contains_key(incarnation));
@@ -741,6 +803,8 @@ enum Recognised {
     As(Incarnation),
     /// It is a copy of a file that is still there: nothing to read in it.
     Copy,
+    /// It may be a copy that is still being written: to be looked at again.
+    Unsettled,
     /// Nothing like it is known.
     New,
 }
