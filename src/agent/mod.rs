@@ -24,6 +24,8 @@ mod lane;
 mod open;
 mod pipeline;
 mod run;
+#[cfg(test)]
+mod tests;
 mod totals;
 mod watched;
 

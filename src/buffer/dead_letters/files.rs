@@ -60,20 +60,17 @@ impl Files {
     pub(super) fn append(&self, lines: &[u8], full: u64, fresh: bool) -> io::Result<()> {
         let newest = self.list()?.pop();
         let next = newest.as_ref().map_or(1, |newest| newest.number + 1);
-        let newest = newest.filter(|newest| !fresh && newest.bytes < full);
-        let opened = match newest {
-            Some(newest) => match self.disk.open(&newest.path) {
-                Ok(file) => Some(file),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-                Err(error) => return Err(error),
-            },
-            None => None,
+        let opened = match newest.filter(|_| !fresh).map(|newest| self.disk.open(&newest.path)) {
+            Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Some(Ok(file)) => {
+                // Also where it is full: what is left behind is whole.
+                let end = whole_lines(&*file)?;
+                (end < full).then_some((file, end))
+            }
+            _ => None,
         };
         let (file, end) = match opened {
-            Some(file) => {
-                let end = whole_lines(&*file)?;
-                (file, end)
-            }
+            Some(opened) => opened,
             None => (self.begin(next)?, 0),
         };
         let written = file.write_at(&[lines], end).and_then(|()| file.sync());

@@ -114,6 +114,12 @@ pub struct DeadLetterStats {
     pub dropped: u64,
 }
 
+impl State {
+    fn measured(&mut self, bytes: u64) {
+        (self.bytes, self.stats.bytes) = (Some(bytes), bytes);
+    }
+}
+
 impl DeadLetters {
     /// In `data_dir`. Nothing is made there before there is a dead letter.
     pub fn new(
@@ -134,7 +140,13 @@ impl DeadLetters {
 
     /// What became of them.
     pub fn stats(&self) -> DeadLetterStats {
-        self.state().stats.clone()
+        let mut state = self.state();
+        if state.bytes.is_none()
+            && let Ok(files) = self.0.files.list()
+        {
+            state.measured(files.iter().map(|file| file.bytes).sum());
+        }
+        state.stats.clone()
     }
 
     /// Keeps letters; durable when it returns.
@@ -169,7 +181,7 @@ impl DeadLetters {
             }
         }
         let bytes = state.bytes.unwrap_or(0) + lines.len() as u64;
-        (state.bytes, state.stats.bytes) = (Some(bytes), bytes);
+        state.measured(bytes);
         for (reason, count) in reasons {
             *state.stats.kept.entry(reason).or_default() += count;
         }
@@ -207,7 +219,7 @@ impl DeadLetters {
                     "the oldest dead letters are given up: they are at their limit");
             }
         }
-        (state.bytes, state.stats.bytes) = (Some(bytes), bytes);
+        state.measured(bytes);
         if fits(bytes) { Ok(()) } else { Err(NotKept::Full { limit }) }
     }
 }

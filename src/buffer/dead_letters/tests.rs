@@ -171,7 +171,7 @@ fn handles_share_one_writer() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn whatever_was_refused_or_reopened_every_kept_letter_is_there_once_and_in_order(
