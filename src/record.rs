@@ -1,5 +1,6 @@
 //! Encoded records: as the encoder makes them, and as they are read back from the buffer for delivery.
 
+use std::mem;
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
@@ -34,13 +35,13 @@ pub struct Records {
 
 impl Records {
     /// Appends one record, which `write` puts at the end of the given bytes, without a newline at its end.
-    /// If `write` returns `false` the record is taken back.
+    /// If `write` returns `false` or panics the record is taken back.
     pub fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
-        let start = self.data.len();
-        if !write(&mut self.data) {
-            self.data.truncate(start);
+        let unfinished = Unfinished { start: self.data.len(), data: &mut self.data };
+        if !write(unfinished.data) {
             return false;
         }
+        mem::forget(unfinished);
         self.data.push(b'\n');
         let end = u32::try_from(self.data.len()).expect("a turn's records stay far below 4 GiB");
         self.ends.extend_from_slice(&end.to_le_bytes());
@@ -71,6 +72,18 @@ impl Records {
     /// Where each record ends in [`data`](Self::data), its newline included: little-endian `u32`.
     pub fn ends(&self) -> &[u8] {
         &self.ends
+    }
+}
+
+/// Takes back what it was begun with, unless it is forgotten.
+struct Unfinished<'a> {
+    data: &'a mut Vec<u8>,
+    start: usize,
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        self.data.truncate(self.start);
     }
 }
 
@@ -215,6 +228,14 @@ mod tests {
             out.extend_from_slice(b"half");
             false
         }));
+        assert!(records.is_empty() && records.data().is_empty());
+        let writing = std::panic::AssertUnwindSafe(|| {
+            records.push_with(|out| {
+                out.extend_from_slice(b"half");
+                panic!("over it")
+            })
+        });
+        assert!(std::panic::catch_unwind(writing).is_err());
         assert!(records.is_empty() && records.data().is_empty());
     }
 

@@ -11,7 +11,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 
-use crate::buffer::{DeadLetters, Queue, Reader};
+use super::burial::{Burial, bytes_of};
+use crate::buffer::{Queue, Reader};
 use crate::deliver::{
     Answer, Class, DestinationMetrics, Dispatcher, Failure, Health, Next, Refused, Request, Service, Settled,
 };
@@ -20,6 +21,8 @@ use crate::telemetry::Heartbeat;
 
 /// How long to wait before the disk is asked again for what it could not give.
 const DISK_PAUSE: Duration = Duration::from_secs(1);
+/// After so many bytes of records that become dead letters, which costs a sync, answers get their turn.
+const LETTERS_AT_ONCE: usize = 1 << 20;
 
 /// What delivery is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,9 +40,7 @@ pub(super) struct Delivery {
     pub(super) dispatcher: Dispatcher,
     pub(super) service: Arc<Service>,
     pub(super) metrics: DestinationMetrics,
-    pub(super) dead_letters: DeadLetters,
-    /// Dead letters that the disk did not take yet.
-    pub(super) unkept: Vec<Refused>,
+    pub(super) burial: Burial,
 }
 
 type Sent = (Request, Answer, Duration);
@@ -76,11 +77,11 @@ impl Delivery {
                 }
             }
             self.metrics.watch(&self.dispatcher);
-            let settled = self.dispatcher.held_records() == 0 && sending.is_empty() && self.unkept.is_empty();
+            let settled = self.dispatcher.held_records() == 0 && sending.is_empty() && self.burial.is_empty();
             if settled && wait.is_none() && *phase.borrow() == Phase::Drain {
                 break;
             }
-            let room = self.dispatcher.room();
+            let room = self.dispatcher.room() && !self.burial.is_full();
             tokio::select! {
                 Some(sent) = sending.join_next_with_id() => {
                     let settled = match sent {
@@ -117,27 +118,32 @@ impl Delivery {
         }
     }
 
-    /// Takes records from the queue as long as there is room. Returns when to try again, if the disk failed.
+    /// Takes records from the queue as long as there is room. Returns when to look again, whatever happens.
     fn fill(&mut self) -> Option<Instant> {
-        let unkept = std::mem::take(&mut self.unkept);
-        self.bury(unkept);
-        let mut again = (!self.unkept.is_empty()).then(|| Instant::now() + DISK_PAUSE);
-        while self.dispatcher.room() && self.unkept.is_empty() {
+        let now = Instant::now();
+        let mut again = None;
+        let mut refused = Vec::new();
+        while self.dispatcher.room() && !self.burial.is_full() {
+            if bytes_of(&refused) >= LETTERS_AT_ONCE {
+                again = Some(now);
+                break;
+            }
             match self.reader.next_run() {
                 Ok(Some(run)) => {
-                    let refused = self.dispatcher.offer(run, Instant::now());
-                    self.metrics.refused(&refused);
-                    self.bury(refused);
+                    let age = run.age(SystemTime::now());
+                    refused.extend(self.dispatcher.offer(run, age, now));
                 }
                 Ok(None) => break,
                 Err(error) => {
                     error!(event = "buffer_unreadable", destination = %self.queue.name(), %error, "the buffer cannot be read; it is tried again");
-                    again = Some(Instant::now() + DISK_PAUSE);
+                    again = Some(now + DISK_PAUSE);
                     break;
                 }
             }
         }
-        again
+        self.metrics.refused(&refused);
+        self.bury(refused);
+        again.into_iter().chain(self.burial.due()).min()
     }
 
     fn settle(&mut self, settled: Settled) {
@@ -146,7 +152,9 @@ impl Delivery {
                 warn!(event = "destination_denied", destination = %self.queue.name(), code = %failure.code, message = %failure.message,
                     "the destination does not take records; they are kept, and it is tried again slowly");
             } else {
-                debug!(event = "records_failed", destination = %self.queue.name(), code = %failure.code, message = %failure.message, entries);
+                // What a service says of a record's content may quote it.
+                let message = if failure.class == Class::Poison { "" } else { &failure.message };
+                debug!(event = "records_failed", destination = %self.queue.name(), code = %failure.code, message, entries);
             }
         }
         self.ack(&settled.acked);
@@ -171,23 +179,10 @@ impl Delivery {
         }
     }
 
-    /// Makes dead letters of records that the destination will never take.
+    /// Makes dead letters of records that the destination will not get.
     fn bury(&mut self, refused: Vec<Refused>) {
-        for letter in refused {
-            let Refused { run, reason } = &letter;
-            let records = (0..run.len()).map(|index| run.record(index));
-            match self.dead_letters.keep(&reason.to_string(), records, SystemTime::now()) {
-                Ok(()) => {
-                    warn!(event = "dead_letter", destination = %self.queue.name(), records = run.len(), %reason,
-                        path = %self.dead_letters.path().display(), "the destination will never take these records");
-                    self.ack(std::slice::from_ref(run));
-                }
-                Err(error) => {
-                    error!(event = "dead_letter_failed", destination = %self.queue.name(), %error, "a dead letter cannot be kept; its record stays in the buffer");
-                    self.unkept.push(letter);
-                }
-            }
-        }
+        let buried = self.burial.bury(refused, Instant::now(), SystemTime::now());
+        self.ack(&buried);
     }
 
     fn tell_health(&self, told: &mut Health) {

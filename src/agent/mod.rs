@@ -14,6 +14,8 @@
 //! sync. Whichever of them dies takes the process down: there is no half-dead agent.
 
 mod bell;
+mod burial;
+mod casualties;
 mod data_dir;
 mod delivery;
 mod drive;
@@ -22,6 +24,8 @@ mod lane;
 mod open;
 mod pipeline;
 mod run;
+#[cfg(test)]
+mod tests;
 mod totals;
 mod watched;
 

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{debug, error, warn};
 
+use super::casualties::{Casualties, Graves};
 use super::keeper::Snapshot;
 use super::lane::{Cursor, Lane};
 use super::totals::Totals;
-use crate::buffer::{Append, Appender, Body, Step};
+use crate::buffer::{Append, Appender, Body, DeadLetters, Step};
 use crate::decode::{Format, Limits};
 use crate::encode::{self, Encoder, FileContext};
 use crate::event::{Fields, Message};
@@ -47,6 +48,8 @@ pub(super) struct Pipeline {
     lanes: HashMap<Incarnation, Lane>,
     ready: VecDeque<Incarnation>,
     queued: HashSet<Incarnation>,
+    /// Where lines go that became no record.
+    graves: Graves,
     /// Lanes with a group that is still open.
     grouping: HashSet<Incarnation>,
     scratch: Scratch,
@@ -63,6 +66,7 @@ pub(super) struct Pipeline {
 struct Scratch {
     block: Vec<u8>,
     records: Records,
+    casualties: Casualties,
     fields: Fields<'static>,
     source: Vec<u8>,
 }
@@ -86,6 +90,7 @@ impl Pipeline {
         tailer: Tailer,
         plans: Vec<Plan>,
         outs: Vec<Appender>,
+        letters: Vec<DeadLetters>,
         settings: TailSettings,
         node: u128,
         host: String,
@@ -99,6 +104,7 @@ impl Pipeline {
             lanes: HashMap::new(),
             ready: VecDeque::new(),
             queued: HashSet::new(),
+            graves: Graves::new(node, letters),
             grouping: HashSet::new(),
             scratch: Scratch::default(),
             settings,
@@ -247,6 +253,7 @@ impl Pipeline {
         if ended && !open && self.tailer.has_ended(incarnation, now) {
             self.tailer.finish(incarnation, wall);
             self.grouping.remove(&incarnation);
+            self.graves.forget(incarnation);
             self.dirty = true;
             return true;
         }
@@ -311,7 +318,10 @@ impl Pipeline {
         to_end: bool,
     ) -> Turn {
         let cursor = &lane.cursors[index];
-        if cursor.blocked && !cursor.to.iter().all(|out| self.outs[*out].queue().has_room(4 * BLOCK as u64)) {
+        let may_go_on = |out: &usize| {
+            self.outs[*out].queue().has_room(4 * BLOCK as u64) && self.graves.is_open(*out, now)
+        };
+        if cursor.blocked && !cursor.to.iter().all(may_go_on) {
             return Turn::Blocked;
         }
         lane.cursors[index].blocked = false;
@@ -364,6 +374,7 @@ impl Pipeline {
                 && !cursor.is_repair()
                 && (to_end || self.tailer.has_ended(incarnation, now));
             scratch.records.clear();
+            scratch.casualties.clear();
             let mut lines = Lines::new(&scratch.block, at, mid_line, max_line, last);
             let plan = &self.plans[lane.route];
             let time_read = encode::time_read(wall);
@@ -374,11 +385,12 @@ impl Pipeline {
                 fields: &mut scratch.fields,
                 time_read: &time_read,
             };
-            let mut count = 0;
-            for line in lines.by_ref() {
-                count += 1;
-                cursor.decoder.line(line.offset, line.bytes, line.cut, now, |message| emit.message(&message));
-            }
+            let casualties = &mut scratch.casualties;
+            let count = casualties.lines(&mut lines, |casualties, line| {
+                cursor.decoder.line(line.offset, line.bytes, line.cut, now, |message| {
+                    casualties.message(&message, |message| emit.message(message));
+                });
+            });
             let consumed = lines.consumed();
             if consumed == 0 && full {
                 // A line that is longer than what was read, or that another cursor took without its newline.
@@ -388,11 +400,20 @@ impl Pipeline {
                 want = (want * 4).clamp(BLOCK, max_line + 1).min(room);
                 continue;
             }
-            cursor.decoder.flush_older_than(now, self.settings.flush_after, |message| emit.message(&message));
-            if last {
-                cursor.decoder.flush(|message| emit.message(&message));
-            }
-            if !rereading {
+            casualties.rest(|casualties| {
+                cursor.decoder.flush_older_than(now, self.settings.flush_after, |message| {
+                    casualties.message(&message, |message| emit.message(message));
+                });
+                if last {
+                    cursor.decoder.flush(|message| {
+                        casualties.message(&message, |message| emit.message(message));
+                    });
+                }
+            });
+            if rereading {
+                // They are dead letters already.
+                casualties.clear();
+            } else {
                 self.totals.lines.inc_by(count);
                 self.totals.bytes.inc_by(consumed as u64);
             }
@@ -407,7 +428,7 @@ impl Pipeline {
             cursor.proof = proof;
             return if consumed == 0 { Turn::End } else { Turn::More };
         }
-        if position == cursor.position && scratch.records.is_empty() {
+        if position == cursor.position && scratch.records.is_empty() && scratch.casualties.is_empty() {
             cursor.proof = proof;
             return if full && consumed > 0 { Turn::More } else { Turn::End };
         }
@@ -415,7 +436,7 @@ impl Pipeline {
         let limits = self.limits();
         let format = self.plans[lane.route].format;
         let (stuck, proof_before) =
-            self.append(incarnation, &lane.cursors[index], &position, proof, scratch, wall);
+            self.append(incarnation, &lane.cursors[index], &position, proof, scratch, now, wall);
         let cursor = &mut lane.cursors[index];
         if !stuck.is_empty() {
             // They stay where they are; the log file is their buffer until there is room.
@@ -444,6 +465,7 @@ impl Pipeline {
         position: &Position,
         proof: Proof,
         scratch: &mut Scratch,
+        now: Instant,
         wall: SystemTime,
     ) -> (Vec<usize>, Proof) {
         let before = cursor.proof;
@@ -463,6 +485,14 @@ impl Pipeline {
         }
         let body = Body::new(&scratch.source, records);
         for out in &cursor.to {
+            // Before the position passes them.
+            let casualties = &scratch.casualties;
+            if !casualties.is_empty()
+                && !self.graves.bury(*out, incarnation, &entry.path, casualties, now, wall)
+            {
+                stuck.push(*out);
+                continue;
+            }
             let appender = &mut self.outs[*out];
             let name = appender.queue().name().clone();
             let repair = entry
@@ -493,6 +523,9 @@ impl Pipeline {
                     }
                 }
             }
+            if !casualties.is_empty() {
+                self.graves.passed(*out, incarnation);
+            }
             if let Some(index) = repair {
                 if cursor.until.as_ref().is_some_and(|until| position.offset >= until.offset) {
                     entry.repairs.remove(index);
@@ -518,6 +551,7 @@ impl Pipeline {
 
     fn replaced(&mut self, incarnation: Incarnation, now: Instant, wall: SystemTime) {
         self.grouping.remove(&incarnation);
+        self.graves.forget(incarnation);
         self.dirty = true;
         if let Some(new) = self.tailer.replaced(incarnation, now, wall) {
             self.enqueue(new);

@@ -13,6 +13,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tracing::{info, warn};
 
 use super::bell::Bell;
+use super::burial::Burial;
 use super::data_dir::{DataDir, DataDirError};
 use super::delivery::{Delivery, Phase};
 use super::drive::Drive;
@@ -152,10 +153,19 @@ impl Agent {
         let names: Vec<DestinationName> = config.destinations.iter().map(|to| to.name.clone()).collect();
         let plans = config.routes.iter().map(|route| plan(route, &names)).collect();
         let host = config.host.clone().unwrap_or_else(host_name);
+        let letters: Vec<DeadLetters> = config
+            .destinations
+            .iter()
+            .map(|to| {
+                let (name, settings) = (to.name.clone(), to.dead_letters.clone());
+                DeadLetters::new(&data_dir.path, name, settings, Arc::clone(&disk))
+            })
+            .collect();
         let pipeline = Pipeline::new(
             tailer,
             plans,
             appenders,
+            letters.clone(),
             config.tail.clone(),
             data_dir.node,
             host,
@@ -185,7 +195,7 @@ impl Agent {
         metrics.register(registry);
         let mut deliveries = JoinSet::new();
         let (mut queues, mut destination_metrics) = (Vec::new(), Vec::new());
-        for (destination, (queue, chain)) in config.destinations.iter().zip(chains) {
+        for ((destination, (queue, chain)), letters) in config.destinations.iter().zip(chains).zip(&letters) {
             let metrics = metrics.of(&destination.name);
             destination_metrics.push(metrics.clone());
             let delivery = Delivery {
@@ -194,8 +204,7 @@ impl Agent {
                 dispatcher: Dispatcher::of(&destination.to, fastrand::Rng::new()),
                 service: Arc::new(Service::new(&destination.to, &destination.name, &http, &disk)),
                 metrics,
-                dead_letters: DeadLetters::new(&data_dir.path, destination.name.clone(), Arc::clone(&disk)),
-                unkept: Vec::new(),
+                burial: Burial::new(destination.name.clone(), letters.clone()),
             };
             let (told, name) = (told.clone(), destination.name.clone());
             let heart = liveness.task(format!("delivery to {name}"), DELIVERY_LIMIT);
@@ -229,7 +238,7 @@ impl Agent {
             stop,
             bell,
             drain_timeout: config.drain_timeout,
-            watched: Watched::new(queues, totals, destination_metrics, registry),
+            watched: Watched::new(queues, letters, totals, destination_metrics, registry),
             liveness,
         })
     }

@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use super::totals::Totals;
-use crate::buffer::{Queue, QueueStats};
+use crate::buffer::{DeadLetterStats, DeadLetters, Queue, QueueStats};
 use crate::deliver::DestinationMetrics;
 use crate::telemetry::{Summary, Sums, Suppressed};
 
@@ -25,9 +25,11 @@ struct ByDestination {
 #[derive(Clone)]
 pub(super) struct Watched {
     queues: Vec<Queue>,
+    letters: Vec<DeadLetters>,
     totals: Totals,
     deliveries: Vec<DestinationMetrics>,
     buffer: BufferMetrics,
+    dead: DeadLetterMetrics,
 }
 
 #[derive(Clone, Default)]
@@ -39,9 +41,57 @@ struct BufferMetrics {
     dropped: Family<ByDestination, Counter>,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByReason {
+    destination: String,
+    reason: String,
+}
+
+#[derive(Clone, Default)]
+struct DeadLetterMetrics {
+    kept: Family<ByReason, Counter>,
+    dropped: Family<ByDestination, Counter>,
+    bytes: Family<ByDestination, Gauge>,
+}
+
+impl DeadLetterMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "dead_letters",
+            "Records that a destination will not get, and lines that became none, by reason",
+            self.kept.clone(),
+        );
+        let sub = registry.sub_registry_with_prefix("dead_letters");
+        sub.register(
+            "dropped",
+            "Dead letters given up because they were at their limit",
+            self.dropped.clone(),
+        );
+        sub.register_with_unit(
+            "size",
+            "Bytes that a destination's dead letters take on disk, as far as they were looked at",
+            Unit::Bytes,
+            self.bytes.clone(),
+        );
+    }
+
+    fn refresh(&self, destination: &str, stats: &DeadLetterStats) {
+        let by = ByDestination { destination: destination.to_owned() };
+        self.bytes.get_or_create(&by).set(i64::try_from(stats.bytes).unwrap_or(i64::MAX));
+        let dropped = self.dropped.get_or_create(&by);
+        dropped.inc_by(stats.dropped.saturating_sub(dropped.get()));
+        for (reason, count) in &stats.kept {
+            let by = ByReason { destination: destination.to_owned(), reason: reason.clone() };
+            let kept = self.kept.get_or_create(&by);
+            kept.inc_by(count.saturating_sub(kept.get()));
+        }
+    }
+}
+
 impl Watched {
     pub(super) fn new(
         queues: Vec<Queue>,
+        letters: Vec<DeadLetters>,
         totals: Totals,
         deliveries: Vec<DestinationMetrics>,
         registry: &mut Registry,
@@ -71,7 +121,9 @@ impl Watched {
             "Records given up because the buffer was full",
             buffer.dropped.clone(),
         );
-        let watched = Self { queues, totals, deliveries, buffer };
+        let dead = DeadLetterMetrics::default();
+        dead.register(registry);
+        let watched = Self { queues, letters, totals, deliveries, buffer, dead };
         watched.refresh();
         watched
     }
@@ -88,6 +140,9 @@ impl Watched {
             self.buffer.oldest.get_or_create(&by).set(age(&stats).as_secs_f64());
             let dropped = self.buffer.dropped.get_or_create(&by);
             dropped.inc_by(stats.dropped_records.saturating_sub(dropped.get()));
+        }
+        for (queue, letters) in self.queues.iter().zip(&self.letters) {
+            self.dead.refresh(queue.name().as_str(), &letters.stats());
         }
     }
 

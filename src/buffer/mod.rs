@@ -28,8 +28,8 @@ mod tests;
 mod window;
 
 pub use append::{Append, Appender, Body, Step};
-pub use dead_letters::DeadLetters;
+pub use dead_letters::{DeadLetterStats, DeadLetters, Letter, NotKept, Origin};
 pub use queue::{Budget, Lost, Queue, QueueStats, SyncPoint, Wake};
 pub use read::{Chain, Reader};
 pub use recover::{Open, Opened, Recovered, open, reader};
-pub use settings::{BufferSettings, QueueSettings, WhenFull};
+pub use settings::{BufferSettings, DeadLetterSettings, QueueSettings, WhenFull};

@@ -17,13 +17,28 @@ impl Default for QueueSettings {
     }
 }
 
-/// What happens when a destination's buffer is full.
+/// A destination's dead letters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetterSettings {
+    /// The most they may take on disk.
+    pub max_size: ByteSize,
+    /// What happens at that limit.
+    pub when_full: WhenFull,
+}
+
+impl Default for DeadLetterSettings {
+    fn default() -> Self {
+        Self { max_size: ByteSize(1 << 30), when_full: WhenFull::Block }
+    }
+}
+
+/// What happens when a destination's buffer, or the room for its dead letters, is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WhenFull {
-    /// The destination stops reading; its lines wait in the log files.
+    /// Nothing is given up: lines wait in the log files, poisoned records in the buffer.
     #[default]
     Block,
-    /// The oldest chunk is given up, and counted.
+    /// The oldest chunk, or the oldest file of dead letters, is given up, and counted.
     DropOldest,
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::buffer::{BufferSettings, QueueSettings};
+use crate::buffer::{BufferSettings, DeadLetterSettings, QueueSettings};
 use crate::decode::Format;
 use crate::deliver::Destination;
 use crate::process::Step;
@@ -42,6 +42,8 @@ pub struct DestinationConfig {
     pub name: DestinationName,
     /// Its own buffer.
     pub queue: QueueSettings,
+    /// Its dead letters.
+    pub dead_letters: DeadLetterSettings,
     /// Where its records go.
     pub to: Destination,
 }

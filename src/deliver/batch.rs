@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::entry::{Entry, Framing, Key, Part};
 use super::settings::{Aggregation, Batch, Firehose, Kinesis, Packing, PartitionKey};
 use crate::record::Run;
-use crate::units::ByteSize;
+use crate::units::{ByteSize, format_duration};
 
 /// The most records in one call of PutRecordBatch or PutRecords (both services' API reference).
 pub const MAX_ENTRIES: usize = 500;
@@ -133,7 +133,7 @@ fn bytes(size: ByteSize) -> usize {
     usize::try_from(size.0).unwrap_or(usize::MAX)
 }
 
-/// Records that a destination will never take, and why: they become dead letters.
+/// Records that a destination will not get, and why: they become dead letters.
 #[derive(Clone, Debug)]
 pub struct Refused {
     /// The records.
@@ -142,7 +142,7 @@ pub struct Refused {
     pub reason: Reason,
 }
 
-/// Why a destination will never take a record.
+/// Why a destination will not get a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// It is larger than the service's limit for one record.
@@ -159,14 +159,38 @@ pub enum Reason {
         /// What it said.
         message: String,
     },
+    /// It was not taken often enough (`retry.max_attempts`).
+    Attempts {
+        /// So often.
+        attempts: u32,
+        /// Why not, the last time.
+        last: String,
+    },
+    /// It was in the buffer for too long (`retry.max_record_age`).
+    Age {
+        /// The limit.
+        limit: Duration,
+    },
 }
 
 impl Reason {
-    /// A short name for metrics and dead letters.
+    /// A short name for metrics: the service's where it gave one.
     pub fn code(&self) -> &str {
         match self {
             Reason::TooLarge { .. } => "RecordTooLarge",
             Reason::Invalid { code, .. } => code,
+            Reason::Attempts { .. } => "MaxAttempts",
+            Reason::Age { .. } => "MaxRecordAge",
+        }
+    }
+
+    /// What dead letters call it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Reason::TooLarge { .. } => "too_large",
+            Reason::Invalid { .. } => "refused",
+            Reason::Attempts { .. } => "max_attempts",
+            Reason::Age { .. } => "max_record_age",
         }
     }
 }
@@ -178,6 +202,13 @@ impl fmt::Display for Reason {
                 write!(f, "the record has {size} bytes, the service takes at most {limit}")
             }
             Reason::Invalid { code, message } => write!(f, "the service refused it: {code}: {message}"),
+            Reason::Attempts { attempts, last } => {
+                write!(f, "{attempts} requests did not take it (retry.max_attempts); the last one: {last}")
+            }
+            Reason::Age { limit } => {
+                let limit = format_duration(*limit);
+                write!(f, "it was in the buffer for longer than {limit} (retry.max_record_age)")
+            }
         }
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! - every record that was offered is held until it is acknowledged or refused, and comes out exactly once;
 //! - an entry that the service took is never sent again, and one that it did not take always is, unless the
-//!   service will never take it;
+//!   service will never take it or it is past the user's own limits;
 //! - no request passes the limits of its [`Shape`](super::Shape);
 //! - what is held is bounded as long as nothing is offered without [`room`](Dispatcher::room).
 //!
@@ -16,6 +16,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -24,6 +25,7 @@ use super::batch::{Batcher, Linger, Reason, Refused, Shape};
 use super::entry::{Entry, Part, Request};
 use super::health::Health;
 use super::retry::Backoff;
+use super::settings::RetryLimits;
 use super::settled::Settled;
 use crate::record::Run;
 
@@ -32,6 +34,7 @@ use crate::record::Run;
 pub struct Dispatcher {
     batcher: Batcher,
     backoff: Backoff,
+    limits: RetryLimits,
     rng: fastrand::Rng,
     linger: Linger,
     max_in_flight: usize,
@@ -80,6 +83,7 @@ impl Dispatcher {
         Self {
             batcher: Batcher::new(shape, rng.fork()),
             backoff,
+            limits: RetryLimits::default(),
             rng,
             linger: Linger::On,
             max_in_flight,
@@ -98,6 +102,12 @@ impl Dispatcher {
         }
     }
 
+    /// Gives records up at these limits; without, never.
+    pub fn limited(mut self, limits: RetryLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
     /// Whether more records are wanted: while less is held than what one request more than may be under way
     /// would take. A single run may go beyond.
     pub fn room(&self) -> bool {
@@ -110,14 +120,22 @@ impl Dispatcher {
             && self.held_bytes < shape.request_size().saturating_mul(self.max_in_flight + 1)
     }
 
-    /// Takes records in. What is too large for the service comes back.
-    pub fn offer(&mut self, run: Run, now: Instant) -> Vec<Refused> {
+    /// Takes records in that have been in the buffer for `age`. What is too large for the service, or too old,
+    /// comes back.
+    pub fn offer(&mut self, run: Run, age: Duration, now: Instant) -> Vec<Refused> {
         if run.is_empty() {
             return Vec::new();
         }
-        self.held_bytes += run.data().len();
-        self.held_records += run.len();
-        let refused = self.batcher.offer(Part { run, failures: 0, since: now });
+        let mut part = Part::new(run, now);
+        if let Some(limit) = self.limits.max_record_age {
+            if age >= limit {
+                return vec![Refused { run: part.run, reason: Reason::Age { limit } }];
+            }
+            part.expires = now.checked_add(limit - age);
+        }
+        self.held_bytes += part.run.data().len();
+        self.held_records += part.run.len();
+        let refused = self.batcher.offer(part);
         for Refused { run, .. } in &refused {
             self.let_go(run);
         }
@@ -203,8 +221,12 @@ impl Dispatcher {
             }
             Class::Throttled | Class::Retry | Class::Hold => {
                 self.pause(&failure, request.round, now);
-                settled.retried_records += request.entries.iter().map(Entry::records).sum::<usize>();
-                self.requeue(request.entries.to_vec(), request.suspect);
+                let again: Vec<Entry> = request
+                    .entries
+                    .iter()
+                    .filter_map(|entry| self.spend(entry.clone(), &failure, now, settled))
+                    .collect();
+                self.requeue(again, request.suspect);
             }
         }
     }
@@ -235,8 +257,7 @@ impl Dispatcher {
                 self.halve(vec![entry.clone()], &failure, settled);
                 continue;
             }
-            settled.retried_records += entry.records();
-            again.push(entry.clone());
+            again.extend(self.spend(entry.clone(), &failure, now, settled));
             if worst.as_ref().is_none_or(|known| rank(failure.class) > rank(known.class)) {
                 worst = Some(failure);
             }
@@ -254,6 +275,29 @@ impl Dispatcher {
             Some(failure) => self.pause(&failure, request.round, now),
         }
         self.requeue(again, request.suspect);
+    }
+
+    /// What of an entry that was not taken is sent again; what is past the limits is given up.
+    fn spend(&self, entry: Entry, failure: &Failure, now: Instant, settled: &mut Settled) -> Option<Entry> {
+        let left = if self.limits == RetryLimits::default() {
+            Some(entry)
+        } else {
+            let counts = u32::from(failure.class != Class::Hold);
+            entry.spend(|part| {
+                part.attempts = part.attempts.saturating_add(counts);
+                let reason = match (self.limits.max_attempts, self.limits.max_record_age) {
+                    (Some(most), _) if part.attempts >= most => {
+                        Reason::Attempts { attempts: part.attempts, last: failure.to_string() }
+                    }
+                    (_, Some(limit)) if part.expires.is_some_and(|at| at <= now) => Reason::Age { limit },
+                    _ => return false,
+                };
+                settled.refused.push(Refused { run: part.run.clone(), reason });
+                true
+            })
+        };
+        settled.retried_records += left.as_ref().map_or(0, Entry::records);
+        left
     }
 
     /// The service takes what it is sent.
@@ -392,5 +436,7 @@ fn rank(class: Class) -> u8 {
     }
 }
 
+#[cfg(test)]
+mod limits;
 #[cfg(test)]
 mod tests;

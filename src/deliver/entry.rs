@@ -41,8 +41,18 @@ pub(super) enum Framing {
 pub(super) struct Part {
     pub(super) run: Run,
     pub(super) failures: u32,
+    /// Requests that did not take them.
+    pub(super) attempts: u32,
     /// When they were first offered.
     pub(super) since: tokio::time::Instant,
+    /// When they are given up.
+    pub(super) expires: Option<tokio::time::Instant>,
+}
+
+impl Part {
+    pub(super) fn new(run: Run, since: tokio::time::Instant) -> Self {
+        Self { run, failures: 0, attempts: 0, since, expires: None }
+    }
 }
 
 /// What decides an entry's shard.
@@ -122,6 +132,17 @@ impl Entry {
             Key::Random(bits) => format!("{bits:016x}"),
             Key::Fixed(key) => key.to_string(),
         })
+    }
+
+    /// The entry without the parts that are given up, which are handed to `give_up`; none if nothing is left.
+    pub(super) fn spend(self, mut give_up: impl FnMut(&mut Part) -> bool) -> Option<Entry> {
+        let mut left = Entry::new(self.framing, self.key);
+        for mut part in self.parts {
+            if !give_up(&mut part) {
+                left.push(part);
+            }
+        }
+        (!left.parts.is_empty()).then_some(left)
     }
 
     /// The first `count` records in one entry, the others in a second. Both keep the key.

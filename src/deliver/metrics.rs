@@ -97,7 +97,7 @@ impl Metrics {
         );
         registry.register(
             "refused_records",
-            "Records that the destination will never take, by reason: they are dead letters",
+            "Records that the destination will not get, by reason: they are dead letters",
             self.refused.clone(),
         );
         registry.register(
@@ -254,7 +254,7 @@ mod tests {
         let mut dispatcher = Dispatcher::new(shape, 1, backoff, fastrand::Rng::with_seed(1));
         dispatcher.drain();
         let now = Instant::now();
-        dispatcher.offer(sized(0, &[10; 5]), now);
+        dispatcher.offer(sized(0, &[10; 5]), Duration::ZERO, now);
         let Next::Send(request) = dispatcher.next(now) else {
             panic!("nothing to send");
         };

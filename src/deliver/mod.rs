@@ -49,6 +49,6 @@ pub use retry::Backoff;
 pub use service::Service;
 pub use settings::{
     Aggregation, Aws, Batch, Compression, Destination, Directory, Firehose, Kinesis, Packing, PartitionKey,
-    Retry,
+    Retry, RetryLimits,
 };
 pub use settled::Settled;

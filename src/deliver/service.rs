@@ -80,9 +80,11 @@ impl Dispatcher {
         match destination {
             Destination::Firehose(to) => {
                 Self::new(Shape::firehose(to), to.batch.max_in_flight, Backoff::from(&to.retry), rng)
+                    .limited(to.retry.limits.clone())
             }
             Destination::Kinesis(to) => {
                 Self::new(Shape::kinesis(to), to.batch.max_in_flight, Backoff::from(&to.retry), rng)
+                    .limited(to.retry.limits.clone())
             }
             // One file is written at a time.
             Destination::Directory(_) => {
@@ -128,7 +130,7 @@ mod tests {
             while dispatcher.room() && dispatcher.held_records() < 500 {
                 let Some(chunk) = runs.next() else { break };
                 let records: Vec<&[u8]> = chunk.iter().map(String::as_bytes).collect();
-                assert!(dispatcher.offer(run_of(1, 0, &records), Instant::now()).is_empty());
+                assert!(dispatcher.offer(run_of(1, 0, &records), Duration::ZERO, Instant::now()).is_empty());
             }
             let Next::Send(request) = dispatcher.next(Instant::now()) else {
                 panic!("nothing to send, {acked} acknowledged");

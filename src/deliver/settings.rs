@@ -130,11 +130,27 @@ pub struct Retry {
     pub initial_backoff: Duration,
     /// The longest pause of all.
     pub max_backoff: Duration,
+    /// When a record is given up.
+    pub limits: RetryLimits,
+}
+
+/// When a record is given up and becomes a dead letter; never unless limited.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RetryLimits {
+    /// After so many requests that did not take it. One that was denied is not counted: nothing is wrong with
+    /// the record.
+    pub max_attempts: Option<u32>,
+    /// Once it has been in the buffer for so long.
+    pub max_record_age: Option<Duration>,
 }
 
 impl Default for Retry {
     fn default() -> Self {
-        Self { initial_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(30) }
+        Self {
+            initial_backoff: Duration::from_millis(100),
+            max_backoff: Duration::from_secs(30),
+            limits: RetryLimits::default(),
+        }
     }
 }
 

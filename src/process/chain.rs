@@ -40,6 +40,8 @@ enum Action {
     Add(Vec<(String, String)>),
     Remove(Vec<String>),
     Rename(Vec<(String, String)>),
+    #[cfg(test)]
+    PanicOver(String),
 }
 
 impl Chain {
@@ -55,6 +57,8 @@ impl Chain {
                 }
                 Step::Remove(names) => Action::Remove(names),
                 Step::Rename(names) => Action::Rename(names.into_iter().collect()),
+                #[cfg(test)]
+                Step::PanicOver(text) => Action::PanicOver(text),
             },
             failures: AtomicU64::new(0),
         };
@@ -111,6 +115,12 @@ impl Action {
                 true
             }
             Action::Rename(names) => rename(fields, names),
+            #[cfg(test)]
+            Action::PanicOver(poison) => {
+                let text = log_text(fields).unwrap_or_default();
+                assert!(!text.contains(poison.as_str()), "over {text}");
+                true
+            }
         }
     }
 }

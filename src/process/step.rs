@@ -16,6 +16,9 @@ pub enum Step {
     /// `rename: {from: to, …}`. All are taken away under their old names before any is set under its new one,
     /// so the order does not matter and names can be swapped.
     Rename(BTreeMap<String, String>),
+    /// Panics over texts that hold this: a defect that only tests have.
+    #[cfg(test)]
+    PanicOver(String),
 }
 
 /// Parses the message as a JSON object.
@@ -35,6 +38,8 @@ impl Step {
             Step::Add(_) => "add",
             Step::Remove(_) => "remove",
             Step::Rename(_) => "rename",
+            #[cfg(test)]
+            Step::PanicOver(_) => "panic",
         }
     }
 
@@ -46,6 +51,8 @@ impl Step {
             Step::Add(fields) => fields.iter().map(|(name, _)| &**name).collect(),
             Step::Remove(_) => Vec::new(),
             Step::Rename(names) => names.values().map(|to| &**to).collect(),
+            #[cfg(test)]
+            Step::PanicOver(_) => Vec::new(),
         };
         let is_own = |name: &&str| name.split('.').next().is_some_and(is_own_field);
         names.into_iter().filter(is_own).collect()

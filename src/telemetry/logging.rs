@@ -56,13 +56,7 @@ pub fn init(settings: &LogSettings, flag: Option<&str>) -> Result<Suppressed, Lo
         registry.with(json.with_writer(io::stderr)).try_init()
     };
     set.map_err(|_| LoggingError::Twice)?;
-    // A panic ends the process or becomes a dead letter; either way it is said where everything else is.
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        let message = panic.payload_as_str().unwrap_or("no message");
-        let backtrace = std::backtrace::Backtrace::capture();
-        tracing::error!(event = "panic", place, message, %backtrace, "this is a defect in kinetail; please report it");
-    }));
+    super::panics::tell();
     Ok(suppressed)
 }
 

@@ -9,6 +9,7 @@ mod limit;
 mod liveness;
 pub mod logging;
 pub mod metrics;
+pub mod panics;
 mod summary;
 
 pub use limit::Suppressed;

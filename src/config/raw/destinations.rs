@@ -5,12 +5,12 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::limits::{DeadLetters, Queue, RetryPauses};
 use super::scalar::{
     Endpoint, ExternalId, FilePath, FirehoseStream, Key, KinesisStream, Region, RoleArn, SessionName, Size,
     Time,
 };
-use crate::buffer::QueueSettings;
-use crate::deliver::{Aws, Retry};
+use crate::deliver::Aws;
 use crate::units::ByteSize;
 
 /// A place where records go, by its `type`.
@@ -126,12 +126,16 @@ aws_destination! {
             #[schemars(range(min = 1, max = 256))]
             #[serde(default = "max_in_flight")]
             pub(crate) max_in_flight: usize,
-            /// The pauses after failures: exponential, at random up to the bound (full jitter), without end.
+            /// How failures are tried again: with exponential pauses, at random up to the bound (full jitter),
+            /// without end unless limited here.
             #[serde(default)]
             pub(crate) retry: RetryPauses,
             /// The destination's own buffer.
             #[serde(default)]
             pub(crate) buffer: Queue,
+            /// What becomes of records that the destination will never take.
+            #[serde(default)]
+            pub(crate) dead_letters: DeadLetters,
         }
     }
 }
@@ -243,12 +247,16 @@ aws_destination! {
             #[schemars(range(min = 1, max = 256))]
             #[serde(default = "max_in_flight")]
             pub(crate) max_in_flight: usize,
-            /// The pauses after failures: exponential, at random up to the bound (full jitter), without end.
+            /// How failures are tried again: with exponential pauses, at random up to the bound (full jitter),
+            /// without end unless limited here.
             #[serde(default)]
             pub(crate) retry: RetryPauses,
             /// The destination's own buffer.
             #[serde(default)]
             pub(crate) buffer: Queue,
+            /// What becomes of records that the destination will never take.
+            #[serde(default)]
+            pub(crate) dead_letters: DeadLetters,
         }
     }
 }
@@ -338,6 +346,8 @@ pub(crate) struct Directory {
     pub(crate) compression: CompressionKind,
     /// The destination's own buffer.
     pub(crate) buffer: Queue,
+    /// What becomes of lines that no record could be made of.
+    pub(crate) dead_letters: DeadLetters,
 }
 
 impl Default for Directory {
@@ -349,6 +359,7 @@ impl Default for Directory {
             max_age: Time(Duration::from_secs(300)),
             compression: CompressionKind::default(),
             buffer: Queue::default(),
+            dead_letters: DeadLetters::default(),
         }
     }
 }
@@ -363,54 +374,6 @@ pub(crate) enum CompressionKind {
     None,
     /// gzip, with `.gz` at the end of the name
     Gzip,
-}
-
-/// A destination's own buffer.
-#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Queue {
-    /// The most that it may take on disk; at least twice the `chunk_size` of the section `buffer`.
-    #[schemars(extend("x-limits" = {"min": "128KiB"}))]
-    pub(crate) max_size: Size,
-    /// What happens at that limit.
-    pub(crate) when_full: WhenQueueFull,
-}
-
-impl Default for Queue {
-    fn default() -> Self {
-        Self { max_size: Size(QueueSettings::default().max_size), when_full: WhenQueueFull::default() }
-    }
-}
-
-/// What happens when a destination's buffer is full.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[schemars(inline)]
-pub(crate) enum WhenQueueFull {
-    /// the destination stops reading; its lines wait in the log files
-    #[default]
-    Block,
-    /// the oldest records are given up, and counted
-    DropOldest,
-}
-
-/// The pauses after failures.
-#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct RetryPauses {
-    /// The bound of the first pause; it doubles with every failure.
-    #[schemars(extend("x-limits" = {"min": "1ms", "max": "1h"}))]
-    pub(crate) initial_backoff: Time,
-    /// The bound of all pauses.
-    #[schemars(extend("x-limits" = {"min": "1ms", "max": "1h"}))]
-    pub(crate) max_backoff: Time,
-}
-
-impl Default for RetryPauses {
-    fn default() -> Self {
-        let settings = Retry::default();
-        Self { initial_backoff: Time(settings.initial_backoff), max_backoff: Time(settings.max_backoff) }
-    }
 }
 
 fn max_in_flight() -> usize {

@@ -7,6 +7,7 @@
 
 mod aws;
 mod destinations;
+mod limits;
 mod list;
 mod routes;
 mod scalar;
@@ -15,9 +16,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(super) use destinations::{
-    AggregationKind, CompressionKind, Destination, Directory, Firehose, Kinesis, PackingKind, Queue,
-    RetryPauses, WhenQueueFull,
+    AggregationKind, CompressionKind, Destination, Directory, Firehose, Kinesis, PackingKind,
 };
+pub(super) use limits::{DeadLetters, Queue, RetryPauses, WhenLettersFull, WhenQueueFull};
 pub(super) use list::{Entries, List, OneOrMany};
 pub(super) use routes::{FormatName, Parse, ParseWith, ParserName, Route, StartPosition, Step};
 pub(super) use scalar::{FieldName, FilePath, Folder, Form, Glob, Listen, LogFilter, Name, Size, Text, Time};

@@ -1,12 +1,13 @@
 //! `destinations`: limits that depend on each other, and keys that need another.
 
 use super::Validator;
-use crate::buffer::{BufferSettings, QueueSettings, WhenFull};
+use crate::buffer::{BufferSettings, DeadLetterSettings, QueueSettings, WhenFull};
 use crate::config::diagnostics::Path;
 use crate::config::raw;
 use crate::config::settings::DestinationConfig;
 use crate::deliver::{
     Aggregation, Batch, Compression, Destination, Directory, Firehose, Kinesis, Packing, PartitionKey, Retry,
+    RetryLimits,
 };
 use crate::source::DestinationName;
 
@@ -27,14 +28,20 @@ impl Validator<'_> {
                 let place = self.document.locate_key(&path);
                 self.errors.add(place, &path, message);
             }
-            let made = entry.and_then(|entry| match entry {
+            let Some(entry) = entry else { continue };
+            let dead_letters = dead_letters(match &entry {
+                raw::Destination::Firehose(typed) => &typed.dead_letters,
+                raw::Destination::Kinesis(typed) => &typed.dead_letters,
+                raw::Destination::Directory(typed) => &typed.dead_letters,
+            });
+            let made = match entry {
                 raw::Destination::Firehose(typed) => self.firehose(&path, typed, buffer),
                 raw::Destination::Kinesis(typed) => self.kinesis(&path, typed, buffer),
                 raw::Destination::Directory(typed) => self.directory(&path, typed, buffer),
-            });
+            };
             if let Some((to, queue)) = made {
                 let name = DestinationName::from(name.as_str());
-                destinations.push(DestinationConfig { name, queue, to });
+                destinations.push(DestinationConfig { name, queue, dead_letters, to });
             }
         }
         destinations
@@ -168,7 +175,14 @@ impl Validator<'_> {
     }
 
     fn retry(&mut self, path: &Path, typed: &raw::RetryPauses) -> Retry {
-        let retry = Retry { initial_backoff: typed.initial_backoff.0, max_backoff: typed.max_backoff.0 };
+        let retry = Retry {
+            initial_backoff: typed.initial_backoff.0,
+            max_backoff: typed.max_backoff.0,
+            limits: RetryLimits {
+                max_attempts: typed.max_attempts,
+                max_record_age: typed.max_record_age.as_ref().map(|age| age.0),
+            },
+        };
         if retry.initial_backoff > retry.max_backoff {
             let path = path.key("retry");
             self.error(&path, "initial_backoff is longer than max_backoff");
@@ -193,5 +207,15 @@ impl Validator<'_> {
                 self.error(&path.key(key), "is for assuming a role; say which by role_arn");
             }
         }
+    }
+}
+
+fn dead_letters(typed: &raw::DeadLetters) -> DeadLetterSettings {
+    DeadLetterSettings {
+        max_size: typed.max_size.0,
+        when_full: match typed.when_full {
+            raw::WhenLettersFull::Block => WhenFull::Block,
+            raw::WhenLettersFull::DropOldest => WhenFull::DropOldest,
+        },
     }
 }

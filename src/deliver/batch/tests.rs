@@ -10,7 +10,7 @@ fn batcher(shape: Shape) -> Batcher {
 }
 
 fn offer(batcher: &mut Batcher, run: Run, since: Instant) -> Vec<Refused> {
-    batcher.offer(Part { run, failures: 0, since })
+    batcher.offer(Part::new(run, since))
 }
 
 fn take_all(batcher: &mut Batcher, now: Instant) -> Vec<Draft> {

@@ -68,7 +68,7 @@ fn numbers(runs: &[Run]) -> Vec<u32> {
 fn only_failed_entries_are_sent_again() {
     let mut dispatcher = bare();
     let now = Instant::now();
-    dispatcher.offer(sized(0, &[1; 5]), now);
+    dispatcher.offer(sized(0, &[1; 5]), Duration::ZERO, now);
     let request = sent(&mut dispatcher, now);
     let settled = dispatcher.answered(request.id, judged(&[(1, Class::Retry), (3, Class::Retry)]), now);
     assert_eq!(numbers(&settled.acked), [0, 2, 4]);
@@ -86,11 +86,11 @@ fn only_failed_entries_are_sent_again() {
 fn a_failed_remainder_travels_with_new_records() {
     let mut dispatcher = bare();
     let now = Instant::now();
-    dispatcher.offer(sized(0, &[1; 2]), now);
+    dispatcher.offer(sized(0, &[1; 2]), Duration::ZERO, now);
     let request = sent(&mut dispatcher, now);
     dispatcher.answered(request.id, judged(&[(0, Class::Retry)]), now);
     let later = now + SECOND;
-    dispatcher.offer(sized(2, &[1; 2]), later);
+    dispatcher.offer(sized(2, &[1; 2]), Duration::ZERO, later);
     let mut together = ordinals(&sent(&mut dispatcher, later));
     together.sort_unstable();
     assert_eq!(together, [0, 2, 3]);
@@ -100,11 +100,11 @@ fn a_failed_remainder_travels_with_new_records() {
 fn a_partial_failure_does_not_hold_up_the_destination() {
     let mut dispatcher = bare();
     let now = Instant::now();
-    dispatcher.offer(sized(0, &[1; 10]), now);
+    dispatcher.offer(sized(0, &[1; 10]), Duration::ZERO, now);
     let request = sent(&mut dispatcher, now);
     dispatcher.answered(request.id, judged(&[(0, Class::Retry)]), now);
     assert_eq!(dispatcher.health(), &Health::Fine);
-    dispatcher.offer(sized(10, &[1]), now);
+    dispatcher.offer(sized(10, &[1]), Duration::ZERO, now);
     assert!(ordinals(&sent(&mut dispatcher, now)).contains(&10));
 }
 
@@ -112,7 +112,7 @@ fn a_partial_failure_does_not_hold_up_the_destination() {
 fn an_outage_pauses_the_destination_by_rounds_not_by_requests() {
     let mut dispatcher = bare();
     let now = Instant::now();
-    dispatcher.offer(sized(0, &[1; 2000]), now);
+    dispatcher.offer(sized(0, &[1; 2000]), Duration::ZERO, now);
     let requests: Vec<Request> = (0..4).map(|_| sent(&mut dispatcher, now)).collect();
     for request in requests {
         dispatcher.answered(request.id, failed(Class::Retry), now);
@@ -135,7 +135,7 @@ fn an_outage_pauses_the_destination_by_rounds_not_by_requests() {
 fn throttling_slows_the_destination_and_sends_the_throttled_again() {
     let mut dispatcher = bare();
     let now = Instant::now();
-    dispatcher.offer(sized(0, &[1; 4]), now);
+    dispatcher.offer(sized(0, &[1; 4]), Duration::ZERO, now);
     let request = sent(&mut dispatcher, now);
     let throttled = [0, 2, 3].map(|index| (index, Class::Throttled));
     let settled = dispatcher.answered(request.id, judged(&throttled), now);
@@ -150,7 +150,7 @@ fn a_denied_destination_is_asked_slowly_and_keeps_everything() {
     let mut dispatcher = bare();
     let mut now = Instant::now();
     let begun = now;
-    dispatcher.offer(sized(0, &[1; 3]), now);
+    dispatcher.offer(sized(0, &[1; 3]), Duration::ZERO, now);
     for _ in 0..20 {
         let request = sent(&mut dispatcher, now);
         assert_eq!(ordinals(&request), [0, 1, 2]);
@@ -174,7 +174,7 @@ fn halving_isolates_a_poisoned_line_inside_a_packed_record() {
     for poisoned in [0, 13, 99] {
         let mut dispatcher = packed(usize::MAX);
         let now = Instant::now();
-        dispatcher.offer(sized(0, &[20; 100]), now);
+        dispatcher.offer(sized(0, &[20; 100]), Duration::ZERO, now);
         let mut acked = BTreeSet::new();
         let mut refused = Vec::new();
         let mut requests = 0;
@@ -199,10 +199,10 @@ fn halving_isolates_a_poisoned_line_inside_a_packed_record() {
 fn a_suspect_that_fails_otherwise_is_not_mixed_with_others_again() {
     let mut dispatcher = bare();
     let now = Instant::now();
-    dispatcher.offer(sized(0, &[1; 4]), now);
+    dispatcher.offer(sized(0, &[1; 4]), Duration::ZERO, now);
     let request = sent(&mut dispatcher, now);
     dispatcher.answered(request.id, failed(Class::Poison), now);
-    dispatcher.offer(sized(4, &[1; 4]), now);
+    dispatcher.offer(sized(4, &[1; 4]), Duration::ZERO, now);
     let request = sent(&mut dispatcher, now);
     assert_eq!(ordinals(&request), [0, 1]);
     dispatcher.answered(request.id, failed(Class::Retry), now);
@@ -214,7 +214,7 @@ fn a_suspect_that_fails_otherwise_is_not_mixed_with_others_again() {
 fn a_request_lingers_and_leaves_at_once_when_draining() {
     let mut dispatcher = dispatcher(Shape::firehose(&firehose(Packing::None)));
     let now = Instant::now();
-    dispatcher.offer(sized(0, &[1]), now);
+    dispatcher.offer(sized(0, &[1]), Duration::ZERO, now);
     assert_eq!(waits(&mut dispatcher, now), now + SECOND);
     dispatcher.drain();
     assert_eq!(ordinals(&sent(&mut dispatcher, now)), [0]);
@@ -226,14 +226,14 @@ fn what_is_held_is_bounded() {
     let now = Instant::now();
     let mut first = 0;
     while dispatcher.room() {
-        dispatcher.offer(sized(first, &[1; 100]), now);
+        dispatcher.offer(sized(first, &[1; 100]), Duration::ZERO, now);
         first += 100;
         dispatcher.next(now);
     }
     assert!(dispatcher.held_records() <= 500 * 6, "{}", dispatcher.held_records());
     let mut dispatcher = packed(usize::MAX);
     while dispatcher.room() {
-        dispatcher.offer(sized(0, &[100_000; 10]), now);
+        dispatcher.offer(sized(0, &[100_000; 10]), Duration::ZERO, now);
         dispatcher.next(now);
     }
     assert!(dispatcher.held_bytes() <= 6 * (4 << 20), "{}", dispatcher.held_bytes());
@@ -290,7 +290,7 @@ proptest! {
             prop_assert!(step < 20_000, "it goes on for ever");
             while dispatcher.room() {
                 let Some(sizes) = runs.next() else { dispatcher.drain(); break };
-                for refused in dispatcher.offer(sized(first, &sizes), now) {
+                for refused in dispatcher.offer(sized(first, &sizes), Duration::ZERO, now) {
                     settled_ones.extend(refused.run.ordinals());
                 }
                 first += sizes.len() as u32;
@@ -341,7 +341,7 @@ proptest! {
     ) {
         let mut dispatcher = packed(lines);
         let now = Instant::now();
-        dispatcher.offer(sized(0, &sizes), now);
+        dispatcher.offer(sized(0, &sizes), Duration::ZERO, now);
         let poison: BTreeSet<u32> = poison.into_iter().filter(|line| (*line as usize) < sizes.len()).collect();
         let (mut acked, mut refused) = (BTreeSet::new(), BTreeSet::new());
         while let Next::Send(request) = dispatcher.next(now) {
@@ -364,7 +364,7 @@ fn a_split_entry_of_a_data_stream_keeps_its_key() {
         dispatcher(Shape::kinesis(&kinesis(Aggregation::Newline { max_size: ByteSize(50_000) })));
     dispatcher.drain();
     let now = Instant::now();
-    dispatcher.offer(sized(0, &[5; 8]), now);
+    dispatcher.offer(sized(0, &[5; 8]), Duration::ZERO, now);
     let request = sent(&mut dispatcher, now);
     let key = request.entries[0].partition_key();
     dispatcher.answered(request.id, failed(Class::Poison), now);

@@ -76,7 +76,7 @@ pub(super) fn request(shape: Shape, run: Run) -> Request {
     let mut dispatcher = Dispatcher::new(shape, 1, backoff, fastrand::Rng::with_seed(1));
     dispatcher.drain();
     let now = Instant::now();
-    dispatcher.offer(run, now);
+    dispatcher.offer(run, Duration::ZERO, now);
     match dispatcher.next(now) {
         Next::Send(request) => request,
         other => panic!("nothing to send: {other:?}"),

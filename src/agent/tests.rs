@@ -1,0 +1,156 @@
+//! Reading as a whole, from files to buffers, where a step panics.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::Value;
+
+use super::bell::Bell;
+use super::data_dir::DataDir;
+use super::open;
+use super::pipeline::{Pipeline, Plan};
+use super::totals::Totals;
+use crate::buffer::{self, DeadLetterSettings, DeadLetters, Reader};
+use crate::config;
+use crate::disk::{Disk, HostDisk};
+use crate::process::{Chain, Step};
+use crate::source::DestinationName;
+
+/// A log file, two destinations that nobody delivers to, and a step that panics over texts with `poison`.
+struct Bench {
+    folder: tempfile::TempDir,
+    pipeline: Pipeline,
+    readers: Vec<(DestinationName, Reader)>,
+    now: Instant,
+}
+
+impl Bench {
+    fn new(log: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let root = fs::canonicalize(folder.path()).unwrap();
+        fs::write(root.join("app.log"), log).unwrap();
+        let text = format!(
+            "data_dir: {0}/data\ndestinations:\n  a: {{type: directory, path: {0}/a}}\n  b: {{type: directory, \
+             path: {0}/b}}\nroutes:\n  - {{name: r, files: {0}/*.log, start_at: beginning, to: [a, b]}}\n",
+            root.display()
+        );
+        let config = config::parse(&text, "test", &|_| None).unwrap().config;
+        let disk = HostDisk::shared();
+        let data_dir = DataDir::open(&*disk, &config.data_dir).unwrap();
+        let state = open::open(&config, &data_dir, &disk, &Bell::default()).unwrap();
+        let plan = Plan {
+            name: "r".into(),
+            format: config.routes[0].format,
+            chain: Chain::new(vec![Step::PanicOver("poison".into())]),
+            to: vec![0, 1],
+        };
+        let letters = ["a", "b"].map(|name| {
+            let settings = DeadLetterSettings::default();
+            DeadLetters::new(&config.data_dir, name.into(), settings, Arc::clone(&disk))
+        });
+        let readers = state
+            .chains
+            .into_iter()
+            .map(|(queue, chain)| (queue.name().clone(), buffer::reader(&queue, chain)))
+            .collect();
+        let pipeline = Pipeline::new(
+            state.tailer,
+            vec![plan],
+            state.appenders,
+            letters.into(),
+            config.tail,
+            data_dir.node,
+            "host".into(),
+            state.turn,
+            Totals::default(),
+        );
+        Self { folder, pipeline, readers, now: Instant::now() }
+    }
+
+    /// Reads until there is nothing more to do for now.
+    fn read(&mut self) {
+        let wall = SystemTime::now();
+        self.pipeline.scan(self.now, wall);
+        self.pipeline.retry_blocked();
+        while self.pipeline.turn(self.now, wall, false) {}
+    }
+
+    /// The texts in a destination's buffer that were not taken out yet.
+    fn texts(&mut self, destination: &str) -> Vec<String> {
+        let (_, reader) = self.readers.iter_mut().find(|(name, _)| name.as_str() == destination).unwrap();
+        let mut texts = Vec::new();
+        while let Some(run) = reader.next_run().unwrap() {
+            for index in 0..run.len() {
+                let record: Value = serde_json::from_slice(run.record(index)).unwrap();
+                texts.push(record["log"].as_str().unwrap().to_owned());
+            }
+        }
+        texts
+    }
+
+    fn letters_folder(&self, destination: &str) -> PathBuf {
+        self.folder.path().join("data/dead_letters").join(destination)
+    }
+
+    fn letters(&self, destination: &str) -> Vec<Value> {
+        let text = fs::read_to_string(self.letters_folder(destination).join("0000000001.ndjson"));
+        text.unwrap_or_default().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+fn texts(letters: &[Value]) -> Vec<&str> {
+    letters.iter().map(|letter| letter["record"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_line_over_which_a_step_panics_is_a_dead_letter_of_each_destination_and_the_rest_goes_on() {
+    let mut bench = Bench::new("one\npoison 1\ntwo\npoison 2\nthree\n");
+    bench.read();
+    for destination in ["a", "b"] {
+        assert_eq!(bench.texts(destination), ["one", "two", "three"]);
+        let letters = bench.letters(destination);
+        assert_eq!(texts(&letters), ["poison 1", "poison 2"]);
+        let letter = &letters[0];
+        assert_eq!((&letter["destination"], &letter["reason"]), (&destination.into(), &"panic".into()));
+        assert_eq!(letter["origin"]["offset"], 4);
+        assert!(letter["origin"]["file"].as_str().unwrap().ends_with("/app.log"));
+        assert_eq!(letter["origin"]["record_id"].as_str().unwrap().len(), 32);
+        assert!(letter["detail"].as_str().unwrap().contains("over poison 1"), "{letter}");
+        assert!(letter["time"].as_str().unwrap().ends_with('Z'));
+    }
+    bench.read();
+    assert_eq!(bench.letters("a").len(), 2, "nothing is read twice");
+}
+
+#[test]
+fn a_file_of_nothing_but_poison_is_read_to_its_end() {
+    let mut bench = Bench::new(&"poison\n".repeat(100));
+    bench.read();
+    assert_eq!(bench.letters("a").len(), 100);
+    assert!(bench.texts("a").is_empty());
+    bench.read();
+    assert_eq!(bench.letters("a").len(), 100);
+}
+
+#[test]
+fn while_a_dead_letter_cannot_be_kept_its_file_waits_for_that_destination_alone() {
+    let mut bench = Bench::new("one\npoison\ntwo\n");
+    let in_the_way = bench.letters_folder("a");
+    HostDisk.create_folder(in_the_way.parent().unwrap()).unwrap();
+    fs::write(&in_the_way, "").unwrap();
+    bench.read();
+    assert_eq!(bench.texts("b"), ["one", "two"]);
+    assert!(bench.texts("a").is_empty() && bench.pipeline.is_blocked());
+    fs::remove_file(&in_the_way).unwrap();
+    bench.read();
+    assert!(bench.texts("a").is_empty(), "it is tried again after a while");
+    bench.now += Duration::from_secs(1);
+    bench.read();
+    assert_eq!(bench.texts("a"), ["one", "two"]);
+    assert!(!bench.pipeline.is_blocked());
+    for destination in ["a", "b"] {
+        assert_eq!(texts(&bench.letters(destination)), ["poison"]);
+    }
+}
