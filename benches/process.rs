@@ -10,6 +10,8 @@
 //! start, as the kernel accounts it; memory is the highest of looks every 20 ms: anonymous, and resident, which holds
 //! mapped chunks too (page cache).
 
+#![expect(clippy::print_stdout, reason = "the table is what it is for")]
+
 #[path = "../tests/support/endpoint/mod.rs"]
 mod endpoint;
 mod process_support;

@@ -102,8 +102,9 @@ async fn a_record_that_is_never_taken_becomes_a_dead_letter_and_all_others_arriv
     }
     agent.terminate().await;
     for destination in [ARCHIVE, AUDIT] {
-        let path = scene.data_dir().join(format!("dead_letters/{destination}.ndjson"));
-        let letters = std::fs::read_to_string(path).unwrap();
+        let files = std::fs::read_dir(scene.data_dir().join("dead_letters").join(destination)).unwrap();
+        let letters: String =
+            files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect();
         assert_eq!(letters.lines().count(), 1);
         let letter: serde_json::Value = serde_json::from_str(&letters).unwrap();
         assert!(letter["record"].as_str().unwrap().contains("line 000123"));

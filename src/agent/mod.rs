@@ -8,8 +8,8 @@
 //!            Keeper (one thread): sync, checkpoint, release
 //! ```
 //!
-//! [`pipeline`] reads, decodes, processes, encodes and appends in one thread, a block of one file at a time, each
-//! file in its turn: the only queue between it and delivery is the buffer on disk. [`keeper`] makes durable
+//! `pipeline` reads, decodes, processes, encodes and appends in one thread, a block of one file at a time, each
+//! file in its turn: the only queue between it and delivery is the buffer on disk. `keeper` makes durable
 //! what is there and then writes the checkpoint, so that neither reading nor sending waits for the disk's
 //! sync. Whichever of them dies takes the process down: there is no half-dead agent.
 

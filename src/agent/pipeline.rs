@@ -435,8 +435,8 @@ impl Pipeline {
         self.dirty = true;
         let limits = self.limits();
         let format = self.plans[lane.route].format;
-        let (stuck, proof_before) =
-            self.append(incarnation, &lane.cursors[index], &position, proof, scratch, now, wall);
+        let proof_before = lane.cursors[index].proof;
+        let stuck = self.append(incarnation, &lane.cursors[index], &position, proof, scratch, now, wall);
         let cursor = &mut lane.cursors[index];
         if !stuck.is_empty() {
             // They stay where they are; the log file is their buffer until there is room.
@@ -457,7 +457,8 @@ impl Pipeline {
     }
 
     /// Appends what a block made to the buffers of the cursor's destinations, and moves their positions. Returns
-    /// the destinations that had no room, and the proof at the position that they stay at.
+    /// the destinations that had no room.
+    #[expect(clippy::too_many_arguments, reason = "the state of one turn")]
     fn append(
         &mut self,
         incarnation: Incarnation,
@@ -467,9 +468,8 @@ impl Pipeline {
         scratch: &mut Scratch,
         now: Instant,
         wall: SystemTime,
-    ) -> (Vec<usize>, Proof) {
-        let before = cursor.proof;
-        let Some(entry) = self.tailer.entry_mut(incarnation) else { return (Vec::new(), before) };
+    ) -> Vec<usize> {
+        let Some(entry) = self.tailer.entry_mut(incarnation) else { return Vec::new() };
         let furthest = entry.proof;
         if proof.end > entry.proof.end {
             entry.proof = proof;
@@ -546,7 +546,7 @@ impl Pipeline {
         } else {
             self.totals.records.inc_by(records.len() as u64);
         }
-        (stuck, before)
+        stuck
     }
 
     fn replaced(&mut self, incarnation: Incarnation, now: Instant, wall: SystemTime) {

@@ -483,7 +483,9 @@ impl Tailer {
             if finished && content.is_gzip() && entry.moved_to.as_deref() == Some(path) {
                 return;
             }
-            if content.is(entry.fingerprint, &entry.proof).unwrap_or(false) {
+            // Of a file that was empty as long as it was known, nothing can be recognised.
+            let blank = finished && entry.fingerprint.len == 0;
+            if !blank && content.is(entry.fingerprint, &entry.proof).unwrap_or(false) {
                 if !finished || metadata.len() > entry.proof.end && entry.status == Status::Finished {
                     self.resume_elsewhere(incarnation, path.to_owned(), id, content, now);
                 }
