@@ -178,3 +178,34 @@ async fn a_bad_configuration_starts_nothing_and_ends_with_code_2() {
     assert!(text.contains("kinetail.yaml:") && text.contains("newlin") && text.contains("newline"), "{text}");
     assert!(!scene.data_dir().exists());
 }
+
+#[tokio::test]
+async fn lines_whose_records_were_damaged_in_the_buffer_are_read_again_from_their_file() {
+    let scene = Scene::plain()
+        .await
+        .setting("drain_timeout: 100ms")
+        .destination("retry: {initial_backoff: 10ms, max_backoff: 50ms}");
+    scene.endpoint.inject(Rule::new(Fault::Answer(ErrorAnswer::access_denied())));
+    let mut writer = logs::containers(&scene.root(), 1).remove(0);
+    writer.lines(300);
+    let agent = scene.start().await;
+    for destination in [ARCHIVE, AUDIT] {
+        agent
+            .process()
+            .line(|line| line.contains("destination_denied") && line.contains(&format!("\"{destination}\"")))
+            .await;
+    }
+    agent.terminate().await;
+    let chunk = scene.data_dir().join(format!("buffer/{ARCHIVE}/{:016x}.chunk", 0));
+    let mut bytes = std::fs::read(&chunk).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&chunk, bytes).unwrap();
+    scene.endpoint.heal();
+    let agent = scene.start().await;
+    writer.lines(20);
+    scene.exactly_once(&[&writer]).await;
+    agent.logged("records_lost").await;
+    scene.ids_are_unique();
+    agent.terminate().await;
+}
