@@ -209,3 +209,18 @@ async fn lines_whose_records_were_damaged_in_the_buffer_are_read_again_from_thei
     scene.ids_are_unique();
     agent.terminate().await;
 }
+
+#[tokio::test]
+async fn with_too_little_room_on_disk_reading_pauses_and_says_so_and_nothing_is_lost() {
+    let scene = Scene::plain().await;
+    let mut writer = logs::containers(&scene.root(), 1).remove(0);
+    writer.lines(100);
+    let config = format!("{}buffer: {{min_disk_free: 900TiB}}\n", scene.config());
+    let agent = Agent::start(&config, &scene.root());
+    agent.logged("disk_low").await;
+    let ended = agent.terminate().await;
+    assert!(ended.lines.iter().any(|line| line.contains("0 lines read")), "{}", ended.lines.join("\n"));
+    let agent = scene.start().await;
+    scene.exactly_once(&[&writer]).await;
+    agent.terminate().await;
+}
