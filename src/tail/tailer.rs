@@ -312,7 +312,6 @@ impl Tailer {
         let route = &self.routes[found.route];
         let tracked = self.files.get_mut(&incarnation)?;
         let entry = &mut tracked.entry;
-        entry.vanished = None;
         if entry.status == Status::Following {
             entry.route = route.name.clone();
             reconcile_destinations(entry, &route.to);
@@ -333,6 +332,7 @@ impl Tailer {
         match content.is(tracked.entry.fingerprint, &tracked.entry.proof) {
             Ok(true) => {
                 tracked.entry.status = Status::Following;
+                tracked.entry.vanished = None;
                 tracked.entry.moved_to = (found.path != tracked.entry.path).then(|| found.path.clone());
                 tracked.place = Place::AtPath;
                 tracked.grew = now;
