@@ -19,9 +19,9 @@ async fn with_lines(lines: &[String]) -> Scene {
 
 fn write(scene: &Scene, lines: &[String]) {
     let path = scene.root().join("app.log");
-    let mut file = fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+    let mut file = fs::OpenOptions::new().create(true).append(true).open(path).expect("the log opens");
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    file.write_all(text.as_bytes()).unwrap();
+    file.write_all(text.as_bytes()).expect("the log is written");
 }
 
 fn line(number: u64) -> String {
@@ -36,7 +36,9 @@ fn too_large(number: u64) -> String {
 fn numbers(letters: &[serde_json::Value]) -> Vec<u64> {
     letters
         .iter()
-        .map(|letter| Marker::find(letter["record"].as_str().unwrap().as_bytes()).expect("a marker").line)
+        .map(|letter| {
+            Marker::find(letter["record"].as_str().expect("a text").as_bytes()).expect("a marker").line
+        })
         .collect()
 }
 

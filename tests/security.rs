@@ -21,7 +21,7 @@ fn below(folder: &Path) -> Vec<PathBuf> {
     while let Some(path) = paths.get(at).cloned() {
         at += 1;
         if path.is_dir() {
-            paths.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+            paths.extend(fs::read_dir(path).expect("a folder").map(|entry| entry.expect("an entry").path()));
         }
     }
     paths

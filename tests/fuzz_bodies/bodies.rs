@@ -25,20 +25,20 @@ use serde_json::json;
 const MAX_LINE: usize = 4 << 10;
 
 /// A reader of bytes that somebody else chose.
-pub struct Target {
+pub(crate) struct Target {
     /// The name of its corpus and of its fuzz target.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// What is done with the bytes.
-    pub body: fn(&[u8]),
+    pub(crate) body: fn(&[u8]),
     /// The most bytes that it may hold at once: this much, and so much for each byte of input.
-    pub held: (u64, u64),
+    pub(crate) held: (u64, u64),
     /// The most allocations that it may make: this many, and so many for each byte of input. It stands for its
     /// work.
-    pub allocations: (u64, u64),
+    pub(crate) allocations: (u64, u64),
 }
 
 /// All of them.
-pub const TARGETS: &[Target] = &[
+pub(crate) const TARGETS: &[Target] = &[
     Target { name: "cri", body: cri, held: (128 << 10, 128), allocations: (200, 32) },
     Target { name: "docker", body: docker, held: (128 << 10, 128), allocations: (200, 32) },
     Target { name: "parse_json", body: parse_json, held: (128 << 10, 512), allocations: (2_000, 64) },
@@ -55,12 +55,12 @@ pub const TARGETS: &[Target] = &[
 ];
 
 /// A file in the form that kubelet's runtimes write.
-pub fn cri(bytes: &[u8]) {
+pub(crate) fn cri(bytes: &[u8]) {
     decode(Format::Cri, bytes);
 }
 
 /// A file in the form of Docker's json-file driver.
-pub fn docker(bytes: &[u8]) {
+pub(crate) fn docker(bytes: &[u8]) {
     decode(Format::Docker, bytes);
 }
 
@@ -95,7 +95,7 @@ fn records(format: Format, bytes: &[u8], restart: Option<usize>) -> Vec<(u128, V
         out.push((encoder.id(&message).0, message.body.to_vec()));
     };
     let mut decoder = Decoder::new(format, limits);
-    let mut read =
+    let read =
         |decoder: &mut Decoder, from: usize, to: usize, last: bool, emit: &mut dyn FnMut(Message<'_>)| {
             for line in Lines::new(&bytes[from..to], from as u64, false, MAX_LINE, last) {
                 decoder.line(line.offset, line.bytes, line.cut, now, &mut *emit);
@@ -134,7 +134,7 @@ fn check_record(record: &[u8]) {
 }
 
 /// A message that a route's steps work on.
-pub fn parse_json(bytes: &[u8]) {
+pub(crate) fn parse_json(bytes: &[u8]) {
     let parse = |under: Option<&str>, keep_original| {
         Step::ParseJson(ParseJson { under: under.map(str::to_owned), keep_original })
     };
@@ -161,7 +161,7 @@ pub fn parse_json(bytes: &[u8]) {
 
 /// The parts of a chunk by themselves: as they are, and with the checksums made good, since otherwise nothing
 /// would come behind them.
-pub fn frame_bytes(bytes: &[u8]) {
+pub(crate) fn frame_bytes(bytes: &[u8]) {
     let (salt, bytes) = bytes.split_at_checked(4).unwrap_or_default();
     let salt = salt.try_into().map_or(0, u32::from_le_bytes);
     let _ = ChunkHeader::decode(bytes);
@@ -196,7 +196,7 @@ fn make_good(bytes: &mut [u8], salt: u32) {
 
 /// A queue's folder in which something was changed while kinetail was not running. The first byte says what the
 /// others are: a chunk, changes to a good one, changes whose checksum is made good, or acknowledgements.
-pub fn chunk(bytes: &[u8]) {
+pub(crate) fn chunk(bytes: &[u8]) {
     let (kind, bytes) = bytes.split_first().map_or((0, bytes), |(kind, rest)| (kind % 4, rest));
     let folder = tempfile::tempdir().expect("a folder");
     let good = good_chunk(folder.path());
@@ -290,7 +290,7 @@ fn read_all(data_dir: &Path, mark: Option<Mark>, len: usize) -> Vec<Vec<u8>> {
 }
 
 /// A checkpoint file: as it is, and as the body of one whose checksum is right.
-pub fn checkpoint_bytes(bytes: &[u8]) {
+pub(crate) fn checkpoint_bytes(bytes: &[u8]) {
     let _ = checkpoint::decode(bytes);
     let (crc, len) = (crc32fast::hash(bytes), bytes.len());
     let mut whole = format!("kinetail checkpoint 1 crc32={crc:08x} len={len}\n").into_bytes();
@@ -304,7 +304,7 @@ pub fn checkpoint_bytes(bytes: &[u8]) {
 }
 
 /// A configuration file.
-pub fn configuration(bytes: &[u8]) {
+pub(crate) fn configuration(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let env = |name: &str| (name == "SET").then(|| "64MiB".to_owned());
     match config::parse(&text, "kinetail.yaml", &env) {
@@ -314,7 +314,7 @@ pub fn configuration(bytes: &[u8]) {
 }
 
 /// A pattern of paths, and a path that it is held against: all up to the first NUL, and what follows.
-pub fn path(bytes: &[u8]) {
+pub(crate) fn path(bytes: &[u8]) {
     use std::os::unix::ffi::OsStrExt;
     let nul = memchr::memchr(0, bytes).unwrap_or(bytes.len());
     let path = Path::new(std::ffi::OsStr::from_bytes(bytes.get(nul + 1..).unwrap_or_default()));
