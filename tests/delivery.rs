@@ -102,13 +102,14 @@ async fn a_record_that_is_never_taken_becomes_a_dead_letter_and_all_others_arriv
     }
     agent.terminate().await;
     for destination in [ARCHIVE, AUDIT] {
-        let files = std::fs::read_dir(scene.data_dir().join("dead_letters").join(destination)).unwrap();
-        let letters: String =
-            files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect();
-        assert_eq!(letters.lines().count(), 1);
-        let letter: serde_json::Value = serde_json::from_str(&letters).unwrap();
-        assert!(letter["record"].as_str().unwrap().contains("line 000123"));
-        assert_eq!(letter["destination"], destination);
+        let letters = scene.dead_letters(destination);
+        assert_eq!(letters.len(), 1);
+        assert!(letters[0]["record"].as_str().unwrap().contains("line 000123"));
+        assert_eq!(
+            (&letters[0]["destination"], &letters[0]["reason"]),
+            (&destination.into(), &"refused".into())
+        );
+        assert_eq!(letters[0]["origin"]["file"], writer.path().to_str().unwrap());
     }
 }
 

@@ -180,7 +180,8 @@ impl FrameHeader {
             to: decode_position(&bytes[96..128], flags & 2 != 0),
         };
         let fixed = u64::from(header.source_len) + 4 * u64::from(header.records);
-        if header.body_len > MAX_BODY || fixed > u64::from(header.body_len) {
+        let numbers = header.first.checked_add(header.records);
+        if header.body_len > MAX_BODY || fixed > u64::from(header.body_len) || numbers.is_none() {
             return Err(FormatError::Checksum);
         }
         Ok(header)
@@ -319,7 +320,8 @@ mod tests {
                         body_crc,
                         turn,
                         appended,
-                        first,
+                        // Numbers of records do not go beyond 32 bits.
+                        first: first & 0xff_ffff,
                         records,
                         source_len,
                         repair,
@@ -367,6 +369,24 @@ mod tests {
             bytes[bit / 8] ^= 1 << (bit % 8);
             assert!(Footer::decode(&bytes, 9).is_err());
         }
+    }
+
+    #[test]
+    fn a_frame_whose_numbers_of_records_are_impossible_is_refused() {
+        let header = FrameHeader {
+            body_len: 100,
+            body_crc: 0,
+            turn: 1,
+            appended: 0,
+            first: u32::MAX,
+            records: 2,
+            source_len: 0,
+            repair: false,
+            incarnation: Incarnation(1),
+            from: Position::at(0),
+            to: Position::at(1),
+        };
+        assert_eq!(FrameHeader::decode(&header.encode(3), 3), Err(FormatError::Checksum));
     }
 
     #[test]

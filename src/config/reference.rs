@@ -158,6 +158,8 @@ fn kind_of(root: &Value, property: &Schema) -> String {
     }
     let kind = match property.get("type") {
         Some(Value::String(kind)) => kind.clone(),
+        // A key that may be absent: its type alone says enough.
+        Some(Value::Array(kinds)) if kinds.len() == 2 && kinds[1] == "null" => shown(&kinds[0]),
         Some(Value::Array(kinds)) => {
             let kinds = kinds.iter().filter_map(Value::as_str);
             kinds.collect::<Vec<_>>().join(" or ").replace("string", "text")

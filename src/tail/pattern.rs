@@ -7,7 +7,12 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use globset::{Glob, GlobBuilder, GlobMatcher};
+use globset::{GlobBuilder, GlobSet};
+
+/// The longest pattern, in bytes. A path of the system has at most 4,096.
+const MAX_LEN: usize = 1024;
+/// The most folders in one, its file counted.
+const MAX_DEPTH: usize = 64;
 
 /// Why a pattern is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,11 +23,11 @@ pub struct PatternError(String);
 #[derive(Clone, Debug)]
 pub struct Pattern {
     text: String,
-    whole: GlobMatcher,
+    whole: GlobSet,
     /// The folders before the first component that holds a wildcard.
     base: PathBuf,
     /// For each depth below the root, what a folder of that depth must match to be walked into.
-    folders: Vec<GlobMatcher>,
+    folders: Vec<GlobSet>,
     /// Below this depth everything is walked: the pattern holds a `**`, or a brace that spans a `/`.
     any_below: Option<usize>,
 }
@@ -34,8 +39,13 @@ impl PartialEq for Pattern {
 }
 
 impl Pattern {
-    /// Reads a pattern.
+    /// Reads a pattern of at most 1 KiB and 64 folders: every folder's beginning of it is compiled, and held in
+    /// memory, by itself.
     pub fn new(text: &str) -> Result<Self, PatternError> {
+        if text.len() > MAX_LEN {
+            let len = text.len();
+            return Err(PatternError(format!("the pattern has {len} bytes; at most {MAX_LEN} are allowed")));
+        }
         if !text.starts_with('/') {
             return Err(PatternError(format!("{text:?} is not an absolute path; begin it with a /")));
         }
@@ -47,9 +57,15 @@ impl Pattern {
                 "{text:?} names a folder; add the files' names, such as {text}*.log"
             )));
         }
-        let whole = compile(text)?.compile_matcher();
+        let whole = compile(text)?;
         let components = split_components(text);
         let wild = |part: &str| part.contains(['*', '?', '[', '{', '\\']);
+        if components.len() > MAX_DEPTH {
+            let depth = components.len();
+            return Err(PatternError(format!(
+                "the pattern is {depth} folders deep; at most {MAX_DEPTH} are allowed"
+            )));
+        }
         // The last component is the file's name, never a folder to walk into.
         let above = &components[..components.len() - 1];
         let fixed = above.iter().take_while(|part| !wild(part)).count();
@@ -66,7 +82,7 @@ impl Pattern {
             if depth < above.len() {
                 prefix.push('/');
                 prefix.push_str(part);
-                folders.push(compile(&prefix)?.compile_matcher());
+                folders.push(compile(&prefix)?);
             }
         }
         Ok(Self { text: text.to_owned(), whole, base, folders, any_below })
@@ -109,11 +125,10 @@ fn depth_of(path: &Path) -> usize {
     path.as_os_str().as_bytes().split(|byte| *byte == b'/').filter(|part| !part.is_empty()).count()
 }
 
-fn compile(text: &str) -> Result<Glob, PatternError> {
-    GlobBuilder::new(text)
-        .literal_separator(true)
-        .backslash_escape(true)
-        .build()
+/// As a set of one: only a set tells by an error that a pattern is too large to be compiled.
+fn compile(text: &str) -> Result<GlobSet, PatternError> {
+    let glob = GlobBuilder::new(text).literal_separator(true).backslash_escape(true).build();
+    glob.and_then(|glob| GlobSet::builder().add(glob).build())
         .map_err(|error| PatternError(format!("{text:?} is not a pattern: {}", error.kind())))
 }
 
@@ -198,6 +213,25 @@ mod tests {
         assert!(braces.matches(Path::new("/var/lib/b/x.log")));
         assert!(braces.may_match_below(Path::new("/var/lib")));
         assert!(braces.may_match_below(Path::new("/var/lib/b")));
+    }
+
+    #[test]
+    fn a_pattern_of_any_form_is_compiled_or_refused_but_never_too_large() {
+        for part in
+            ["a*/", "**/", "?", "[^a]", "[a-z]", "{a,b}", "{a,{b,", "{", "[", "\\", "ä*", "{a/b,c}/", "/"]
+        {
+            for count in [1, 30, 62, 63, 64, 200, 250, 300, 1000, 100_000] {
+                let text = format!("/{}x", part.repeat(count));
+                if let Ok(pattern) = Pattern::new(&text) {
+                    assert!(text.len() <= MAX_LEN && pattern.folders.len() <= MAX_DEPTH, "{part}");
+                    pattern.matches(Path::new("/a/b/c"));
+                    pattern.may_match_below(Path::new("/a/b"));
+                }
+            }
+        }
+        let refused = |text: String| Pattern::new(&text).unwrap_err().to_string();
+        assert!(refused(format!("/{}", "x".repeat(2000))).contains("at most 1024"));
+        assert!(refused(format!("/{}x", "a/".repeat(100))).contains("at most 64"));
     }
 
     #[test]

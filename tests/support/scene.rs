@@ -160,6 +160,27 @@ routes:
         self.endpoint.look(|account| account.stream(stream).json().collect())
     }
 
+    /// All dead letters of a destination, the oldest first.
+    pub fn dead_letters(&self, destination: &str) -> Vec<serde_json::Value> {
+        let texts = self.dead_letter_files(destination).into_iter();
+        let texts: Vec<String> =
+            texts.map(|path| std::fs::read_to_string(path).expect("a file of dead letters")).collect();
+        texts
+            .iter()
+            .flat_map(|text| text.lines())
+            .map(|line| serde_json::from_str(line).expect("a dead letter is a JSON object"))
+            .collect()
+    }
+
+    /// The files that they are in.
+    pub fn dead_letter_files(&self, destination: &str) -> Vec<PathBuf> {
+        let folder = self.data_dir().join("dead_letters").join(destination);
+        let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+        paths.sort();
+        paths
+    }
+
     /// No two records with different texts share an id, and each has one.
     pub fn ids_are_unique(&self) {
         for stream in [ARCHIVE, AUDIT] {

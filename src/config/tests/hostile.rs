@@ -21,6 +21,20 @@ fn nesting_cannot_go_on_without_end() {
     assert!(messages(&"[".repeat(100))[0].contains("deeper than"));
 }
 
+#[test]
+fn patterns_are_bounded_in_length_and_number() {
+    let with = |patterns: String| {
+        format!(
+            "destinations: {{d: {{type: directory, path: /d}}}}\nroutes: [{{files: [{patterns}], to: d}}]\n"
+        )
+    };
+    let long = messages(&with(format!("'/{}'", "{a,b}*".repeat(200))));
+    assert!(long.len() == 1 && long[0].contains("at most 1024"), "{long:?}");
+    let many: Vec<String> = (0..1001).map(|number| format!("/var/log/{number}.log")).collect();
+    let many = messages(&with(many.join(", ")));
+    assert!(many.len() == 1 && many[0].contains("at most 1000"), "{many:?}");
+}
+
 fn word() -> impl Strategy<Value = String> {
     let words = [
         "destinations",

@@ -11,6 +11,9 @@ use crate::process::{ParseJson, Step};
 use crate::source::{DestinationName, RouteName};
 use crate::tail::{Pattern, StartAt};
 
+/// The most patterns of paths in all routes together.
+const MAX_PATTERNS: usize = 1000;
+
 impl Validator<'_> {
     pub(super) fn routes(
         &mut self,
@@ -25,6 +28,17 @@ impl Validator<'_> {
         let mut names: BTreeMap<String, usize> = BTreeMap::new();
         let mut earlier: BTreeMap<String, usize> = BTreeMap::new();
         let mut routes = Vec::new();
+        let patterns = typed.iter().flatten().map(|route| {
+            route.files.iter().flat_map(raw::OneOrMany::iter).count() + route.exclude.iter().count()
+        });
+        let patterns: usize = patterns.sum();
+        if patterns > MAX_PATTERNS {
+            let message = format!(
+                "there are {patterns} patterns in `files` and `exclude`; at most {MAX_PATTERNS} are allowed, since \
+                 every file is held against them; join some with {{a,b}} or **"
+            );
+            self.error(path, message);
+        }
         for (index, route) in typed.iter().enumerate() {
             let path = path.index(index);
             let Some(route) = route else { continue };

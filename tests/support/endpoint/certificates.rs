@@ -21,12 +21,12 @@ pub(super) struct Certificates {
 }
 
 impl Certificates {
-    /// A fresh authority and a certificate for `localhost` and `127.0.0.1`.
-    pub(super) fn make() -> Self {
+    /// A fresh authority and a certificate for this name; for `localhost` also for `127.0.0.1`.
+    pub(super) fn make(name: &str) -> Self {
         let issuer = CertifiedIssuer::self_signed(authority(), KeyPair::generate().expect("a key"))
             .expect("a self-signed certificate");
         let key = KeyPair::generate().expect("a key");
-        let leaf = server().signed_by(&key, &issuer).expect("a signed certificate");
+        let leaf = server(name).signed_by(&key, &issuer).expect("a signed certificate");
 
         let dir = tempfile::tempdir().expect("a folder for the authority");
         let ca_bundle = dir.path().join("ca.pem");
@@ -64,9 +64,11 @@ fn authority() -> CertificateParams {
     params
 }
 
-fn server() -> CertificateParams {
-    let mut params = CertificateParams::new(["localhost".to_owned()]).expect("an ASCII name");
-    params.subject_alt_names.push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+fn server(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::new([name.to_owned()]).expect("an ASCII name");
+    if name == "localhost" {
+        params.subject_alt_names.push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+    }
     params.distinguished_name.push(DnType::CommonName, "test endpoint");
     params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];

@@ -65,7 +65,8 @@ pub struct Endpoint {
 
 /// An endpoint to be started.
 pub struct Settings {
-    tls: bool,
+    /// The name in its certificate.
+    tls: Option<&'static str>,
     streams: Vec<Stream>,
     keep: Keep,
     seed: u64,
@@ -109,7 +110,7 @@ impl Settings {
     pub async fn start(self) -> Endpoint {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
-        let certificates = self.tls.then(Certificates::make);
+        let certificates = self.tls.map(Certificates::make);
         let clock = if self.manual_clock {
             Clock::Manual(Mutex::new(Duration::ZERO))
         } else {
@@ -129,13 +130,18 @@ impl Settings {
 impl Endpoint {
     /// An endpoint over TLS; clients trust it by [`Endpoint::ca_bundle`].
     pub fn tls() -> Settings {
-        Settings { tls: true, ..Self::plain() }
+        Self::tls_for("localhost")
+    }
+
+    /// The same with a certificate for another name than the one by which clients come.
+    pub fn tls_for(name: &'static str) -> Settings {
+        Settings { tls: Some(name), ..Self::plain() }
     }
 
     /// An endpoint over plain HTTP.
     pub fn plain() -> Settings {
         Settings {
-            tls: false,
+            tls: None,
             streams: Vec::new(),
             keep: Keep::default(),
             seed: 0,
