@@ -1,11 +1,11 @@
 //! Finding the files that the routes want.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
-use super::identity::FileId;
+use super::identity::{FileId, Stamp};
 use super::pattern::Pattern;
 
 /// The files of one route.
@@ -39,10 +39,8 @@ pub struct Found {
     pub route: usize,
     /// Which file it is.
     pub id: FileId,
-    /// Its length in bytes.
-    pub len: u64,
-    /// When it was last written.
-    pub modified: SystemTime,
+    /// Its length, and when it was last written.
+    pub stamp: Stamp,
 }
 
 /// What a look at the folders gave.
@@ -52,6 +50,8 @@ pub struct Walk {
     pub found: Vec<Found>,
     /// The folders that were looked into, links resolved: changes happen there.
     pub folders: HashSet<PathBuf>,
+    /// In each of them by its name in the patterns, the files that no route wants.
+    pub others: HashMap<PathBuf, Vec<OsString>>,
     /// What could not be looked into, and why. A folder that is not there is no error.
     pub refused: Vec<(PathBuf, String)>,
 }
@@ -120,6 +120,7 @@ impl Walker<'_> {
             Err(error) => return self.refuse(folder, &error),
         };
         self.walk.folders.insert(real);
+        let mut others = Vec::new();
         for entry in entries.flatten() {
             let path = entry.path();
             let Ok(kind) = entry.file_type() else { continue };
@@ -141,11 +142,14 @@ impl Walker<'_> {
                     && let Ok(metadata) = entry.metadata()
                 {
                     self.file(path, route, &metadata);
+                } else {
+                    others.push(entry.file_name());
                 }
             } else if kind.is_symlink() && (route.is_some() || wanted_below()) {
                 self.link(path, route);
             }
         }
+        self.walk.others.insert(folder.to_owned(), others);
     }
 
     fn link(&mut self, path: PathBuf, route: Option<usize>) {
@@ -168,13 +172,7 @@ impl Walker<'_> {
     }
 
     fn file(&mut self, path: PathBuf, route: usize, metadata: &Metadata) {
-        self.walk.found.push(Found {
-            path,
-            route,
-            id: FileId::from(metadata),
-            len: metadata.len(),
-            modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
-        });
+        self.walk.found.push(Found { path, route, id: FileId::from(metadata), stamp: Stamp::from(metadata) });
     }
 
     fn refuse(&mut self, path: &Path, error: &std::io::Error) {
