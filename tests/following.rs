@@ -5,7 +5,7 @@ mod support;
 use std::fs;
 
 use support::endpoint::Marker;
-use support::logs::{Container, Format, Stream, Writer, siblings};
+use support::logs::{Container, Format, Stream, Writer};
 use support::scene::{AUDIT, Scene, markers};
 
 /// A program's own log, and a route that follows it from its beginning.
@@ -44,110 +44,6 @@ async fn a_restart_in_the_middle_of_a_line_loses_and_doubles_nothing() {
 }
 
 #[tokio::test]
-async fn lines_in_a_file_that_was_renamed_but_not_reopened_yet_arrive() {
-    let (scene, mut writer) = container_log().await;
-    let agent = scene.start().await;
-    writer.lines(20);
-    scene.arrived(20).await;
-    writer.rename_away();
-    writer.lines(20);
-    scene.arrived(40).await;
-    writer.reopen();
-    writer.lines(20);
-    scene.exactly_once(&[&writer]).await;
-    agent.terminate().await;
-}
-
-#[tokio::test]
-async fn several_rotations_while_stopped_plain_and_gzip_are_all_read() {
-    let (scene, mut writer) = container_log().await;
-    writer.lines(30);
-    let agent = scene.start().await;
-    scene.arrived(30).await;
-    agent.terminate().await;
-    // The file that was read half is compressed, others come and go, the newest stays plain.
-    writer.lines(30);
-    for _ in 0..3 {
-        writer.rotate();
-        writer.lines(30);
-    }
-    assert!(siblings(writer.path()).iter().any(|path| path.extension().is_some_and(|end| end == "gz")));
-    let agent = scene.start().await;
-    scene.exactly_once(&[&writer]).await;
-    agent.terminate().await;
-    // What was finished is not read again when it is compressed later.
-    writer.rotate();
-    writer.lines(5);
-    let agent = scene.start().await;
-    scene.exactly_once(&[&writer]).await;
-    agent.terminate().await;
-    scene.ids_are_unique();
-}
-
-#[tokio::test]
-async fn copytruncate_is_noticed_while_running_and_its_new_lines_have_ids_of_their_own() {
-    let (scene, mut writer) = plain_log().await;
-    let agent = scene.start().await;
-    for round in 1..4 {
-        writer.lines(40);
-        scene.arrived(40 * round).await;
-        writer.copytruncate();
-    }
-    writer.lines(5);
-    scene.exactly_once(&[&writer]).await;
-    scene.ids_are_unique();
-    agent.terminate().await;
-}
-
-#[tokio::test]
-async fn copytruncate_while_stopped_is_noticed_even_if_the_file_has_grown_past_the_old_offset() {
-    let (scene, mut writer) = plain_log().await;
-    writer.lines(20);
-    let agent = scene.start().await;
-    scene.arrived(20).await;
-    agent.terminate().await;
-    // Unread lines are in the copy alone.
-    writer.lines(10);
-    writer.copytruncate();
-    writer.lines(200);
-    let agent = scene.start().await;
-    scene.exactly_once(&[&writer]).await;
-    scene.ids_are_unique();
-    agent.terminate().await;
-}
-
-#[tokio::test]
-async fn a_deleted_pods_log_is_read_to_its_end_from_the_open_file() {
-    let (scene, mut writer) = container_log().await;
-    let agent = scene.start().await;
-    writer.lines(10);
-    scene.arrived(10).await;
-    writer.delete_pod();
-    writer.lines(500);
-    scene.exactly_once(&[&writer]).await;
-    agent.logged("rotated").await;
-    agent.terminate().await;
-}
-
-#[tokio::test]
-async fn another_file_under_the_same_inode_number_is_read_from_its_beginning() {
-    let (scene, mut writer) = plain_log().await;
-    writer.lines(30);
-    let agent = scene.start().await;
-    scene.arrived(30).await;
-    writer.replace_keeping_inode();
-    writer.lines(60);
-    scene.exactly_once(&[&writer]).await;
-    agent.terminate().await;
-    writer.replace_keeping_inode();
-    writer.lines(90);
-    let agent = scene.start().await;
-    scene.exactly_once(&[&writer]).await;
-    scene.ids_are_unique();
-    agent.terminate().await;
-}
-
-#[tokio::test]
 async fn two_files_with_the_same_first_4_kib_are_never_mixed() {
     let scene = Scene::plain().await.route(&["files: '{root}/app/*.log'", "start_at: beginning"]);
     let folder = scene.root().join("app");
@@ -172,23 +68,6 @@ async fn two_files_with_the_same_first_4_kib_are_never_mixed() {
     let banners = scene.records(AUDIT).iter().filter(|record| record["log"] == banner.trim_end()).count();
     assert_eq!(banners, 4);
     scene.ids_are_unique();
-    agent.terminate().await;
-}
-
-#[tokio::test]
-async fn a_link_that_is_pointed_elsewhere_leads_to_the_new_file_and_the_old_one_is_finished() {
-    let scene = Scene::plain().await.route(&["files: '{root}/links/*.log'", "start_at: beginning"]);
-    let mut first = Writer::plain(scene.root().join("real/first.txt"), "first");
-    let mut second = Writer::plain(scene.root().join("real/second.txt"), "second");
-    let link = scene.root().join("links/app.log");
-    first.link_from(&link);
-    first.lines(10);
-    let agent = scene.start().await;
-    scene.arrived(10).await;
-    first.lines(5);
-    second.lines(10);
-    second.link_from(&link);
-    scene.exactly_once(&[&first, &second]).await;
     agent.terminate().await;
 }
 

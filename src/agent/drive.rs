@@ -43,6 +43,8 @@ pub(super) struct Drive {
     /// Read what is there now, to its end, and return.
     pub(super) once: bool,
     disk_low: bool,
+    /// A look at all folders is due.
+    scan_wanted: bool,
 }
 
 impl Drive {
@@ -71,6 +73,7 @@ impl Drive {
             poll_interval,
             once,
             disk_low: false,
+            scan_wanted: false,
         }
     }
 
@@ -88,7 +91,6 @@ impl Drive {
     pub(super) fn run(mut self, heart: &Heartbeat) -> Self {
         let start = Instant::now();
         let (mut last_scan, mut next_scan, mut next_sync) = (start, start + self.scan_after(), start);
-        let mut scan_wanted = false;
         let mut next_measure = start;
         while !self.stop.load(Ordering::Acquire) {
             heart.beat(Instant::now());
@@ -96,17 +98,16 @@ impl Drive {
             for path in &changes.written {
                 self.pipeline.written(path);
             }
-            scan_wanted |= changes.structure;
+            self.scan_wanted |= changes.structure;
             let now = Instant::now();
-            if now >= next_scan || scan_wanted && now >= last_scan + SCAN_PAUSE {
-                // What happened in a folder before it was watched was not noticed.
-                scan_wanted = self.scan();
+            if now >= next_scan || self.scan_wanted && now >= last_scan + SCAN_PAUSE {
+                self.scan();
                 (last_scan, next_scan) = (now, now + self.scan_after());
             }
             self.pipeline.take_lost(now);
             if now >= next_sync {
                 self.look_at_disk();
-                scan_wanted |= self.pipeline.tailer.wants_scan();
+                self.scan_wanted |= self.pipeline.tailer.wants_scan();
             }
             if now >= next_sync || self.pipeline.wants_release() {
                 self.checkpoint();
@@ -129,7 +130,7 @@ impl Drive {
                 break;
             }
             let mut until = next_scan.min(next_sync);
-            if scan_wanted {
+            if self.scan_wanted {
                 until = until.min(last_scan + SCAN_PAUSE);
             }
             let now = Instant::now();
@@ -162,10 +163,10 @@ impl Drive {
         true
     }
 
-    /// Looks at all folders. Returns whether one is newly watched.
-    fn scan(&mut self) -> bool {
+    fn scan(&mut self) {
         let folders = self.pipeline.scan(Instant::now(), SystemTime::now());
-        self.watcher.follow(&folders)
+        // What happened in a folder before it was watched was not noticed.
+        self.scan_wanted = self.watcher.follow(&folders);
     }
 
     fn scan_after(&self) -> Duration {

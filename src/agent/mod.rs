@@ -21,6 +21,8 @@ mod delivery;
 mod drive;
 mod keeper;
 mod lane;
+#[cfg(test)]
+mod model;
 mod open;
 mod pipeline;
 mod run;

@@ -34,8 +34,9 @@ pub(super) fn open(
     data_dir: &DataDir,
     disk: &Arc<dyn Disk>,
     bell: &Bell,
+    now: Instant,
+    wall: SystemTime,
 ) -> io::Result<State> {
-    let (now, wall) = (Instant::now(), SystemTime::now());
     let checkpoint = load(&**disk, &data_dir.path)?;
     let budget = Budget::new(config.buffer.max_size.0);
     let mut turn = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.turn);

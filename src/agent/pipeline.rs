@@ -78,6 +78,8 @@ enum Turn {
     More,
     /// The end of the file as it is now.
     End,
+    /// It cannot be read now.
+    Failed,
     /// Nothing can be done until there is room.
     Blocked,
     /// The file is another now.
@@ -172,12 +174,17 @@ impl Pipeline {
         for incarnation in scan.ready {
             self.enqueue(incarnation);
         }
+        self.count_changes();
+        self.dirty |= files != self.tailer.entries().count();
+        scan.folders
+    }
+
+    fn count_changes(&mut self) {
         let counts = self.tailer.take_counts();
         self.totals.rotations.inc_by(counts.rotations);
         self.totals.truncations.inc_by(counts.truncations);
         self.totals.vanished.inc_by(counts.vanished);
-        self.dirty |= files != self.tailer.entries().count() || counts != Default::default();
-        scan.folders
+        self.dirty |= counts != Default::default();
     }
 
     /// Lines whose records were lost with a damaged chunk are read once more.
@@ -221,7 +228,10 @@ impl Pipeline {
     /// With `to_end` the end of a file counts as its last: what has no newline is a line, and open groups come
     /// out. For files that nobody will read again, and for `--once`.
     pub(super) fn turn(&mut self, now: Instant, wall: SystemTime, to_end: bool) -> bool {
-        let Some(incarnation) = self.ready.pop_front() else { return false };
+        let Some(incarnation) = self.ready.pop_front() else {
+            self.tailer.caught_up();
+            return false;
+        };
         self.queued.remove(&incarnation);
         let Some(mut lane) = self.lanes.remove(&incarnation).or_else(|| self.lane(incarnation)) else {
             return true;
@@ -232,7 +242,7 @@ impl Pipeline {
             match self.advance(incarnation, &mut lane, index, now, wall, to_end) {
                 Turn::More => (more, ended) = (true, false),
                 Turn::End => {}
-                Turn::Blocked => ended = false,
+                Turn::Blocked | Turn::Failed => ended = false,
                 Turn::Replaced => {
                     self.replaced(incarnation, now, wall);
                     return true;
@@ -318,11 +328,11 @@ impl Pipeline {
         to_end: bool,
     ) -> Turn {
         let cursor = &lane.cursors[index];
-        let may_go_on = |out: &usize| {
-            self.outs[*out].queue().has_room(4 * BLOCK as u64) && self.graves.is_open(*out, now)
-        };
-        if cursor.blocked && !cursor.to.iter().all(may_go_on) {
-            return Turn::Blocked;
+        let mut may_go_on =
+            |out: &usize| self.outs[*out].has_room(4 * BLOCK as u64) && self.graves.is_open(*out, now);
+        if cursor.blocked && !cursor.to.iter().all(&mut may_go_on) {
+            // The file is its buffer: that it was emptied must be seen while a copy is still there.
+            return if self.tailer.is_replaced(incarnation) { Turn::Replaced } else { Turn::Blocked };
         }
         lane.cursors[index].blocked = false;
         let mut scratch = std::mem::take(&mut self.scratch);
@@ -365,7 +375,7 @@ impl Pipeline {
                     let path =
                         self.tailer.entry(incarnation).map(|entry| entry.path.clone()).unwrap_or_default();
                     warn!(event = "read_failed", path = %path.display(), %error, "the file cannot be read; it is tried again");
-                    return Turn::End;
+                    return Turn::Failed;
                 }
             };
             let full = read == want;
@@ -553,12 +563,10 @@ impl Pipeline {
         self.grouping.remove(&incarnation);
         self.graves.forget(incarnation);
         self.dirty = true;
-        if let Some(new) = self.tailer.replaced(incarnation, now, wall) {
-            self.enqueue(new);
-            // What is left of the old content may be in a copy.
+        for incarnation in self.tailer.replaced(incarnation, now, wall) {
             self.enqueue(incarnation);
         }
-        self.totals.truncations.inc_by(self.tailer.take_counts().truncations);
+        self.count_changes();
     }
 
     fn count(&mut self, lane: &mut Lane, index: usize) {
@@ -578,9 +586,7 @@ impl Pipeline {
     pub(super) fn read_deleted(&mut self, now: Instant, wall: SystemTime) {
         self.ready.clear();
         self.queued.clear();
-        let deleted: Vec<Incarnation> =
-            self.lanes.keys().filter(|incarnation| self.tailer.is_deleted(**incarnation)).copied().collect();
-        for incarnation in deleted {
+        for incarnation in self.tailer.deleted() {
             self.enqueue(incarnation);
         }
         while self.turn(now, wall, true) {}
@@ -626,6 +632,7 @@ impl Pipeline {
         let checkpoint = Checkpoint {
             saved,
             turn: self.turn,
+            known_until: self.tailer.known_until(),
             routes: self.tailer.started().cloned().collect(),
             marks,
             files: self.tailer.entries().cloned().collect(),

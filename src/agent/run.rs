@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use prometheus_client::registry::Registry;
 use tokio::signal::unix::{SignalKind, signal};
@@ -98,6 +98,9 @@ pub async fn run(config: Config, options: Options) -> Result<(), Failure> {
             liveness: agent.liveness.clone(),
             refresh: Arc::new(move || watched.refresh()),
         };
+        if let Ok(listen) = listener.local_addr() {
+            info!(event = "admin_ready", %listen, "metrics are at http://{listen}/metrics");
+        }
         side.spawn(async move {
             if let Err(error) = admin::serve(listener, admin).await {
                 warn!(event = "admin_ended", %error, "the admin port is closed");
@@ -149,7 +152,7 @@ impl Agent {
         totals.register(registry);
         let liveness = Liveness::default();
         let open::State { tailer, appenders, chains, turn } =
-            open::open(config, &data_dir, &disk, &bell).map_err(failed)?;
+            open::open(config, &data_dir, &disk, &bell, Instant::now(), SystemTime::now()).map_err(failed)?;
         let names: Vec<DestinationName> = config.destinations.iter().map(|to| to.name.clone()).collect();
         let plans = config.routes.iter().map(|route| plan(route, &names)).collect();
         let host = config.host.clone().unwrap_or_else(host_name);
@@ -309,7 +312,7 @@ impl Agent {
     }
 }
 
-fn plan(route: &RouteConfig, destinations: &[DestinationName]) -> Plan {
+pub(super) fn plan(route: &RouteConfig, destinations: &[DestinationName]) -> Plan {
     Plan {
         name: route.name.clone(),
         format: route.format,

@@ -39,7 +39,9 @@ impl Bench {
         let config = config::parse(&text, "test", &|_| None).unwrap().config;
         let disk = HostDisk::shared();
         let data_dir = DataDir::open(&*disk, &config.data_dir).unwrap();
-        let state = open::open(&config, &data_dir, &disk, &Bell::default()).unwrap();
+        let state =
+            open::open(&config, &data_dir, &disk, &Bell::default(), Instant::now(), SystemTime::now())
+                .unwrap();
         let plan = Plan {
             name: "r".into(),
             format: config.routes[0].format,

@@ -72,7 +72,7 @@ impl Totals {
             ("truncations", "Files whose content was truncated or replaced", &self.truncations),
             (
                 "files_vanished",
-                "Files that were removed while kinetail was not running, before their end was read",
+                "Files whose content was gone before kinetail had read it to its end",
                 &self.vanished,
             ),
             ("repairs", "Parts of files read once more because a chunk was damaged", &self.repairs),

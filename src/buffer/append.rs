@@ -86,6 +86,23 @@ impl Appender {
         &self.queue
     }
 
+    /// Whether a frame of about `bytes` finds room now. Where it does not, [`Wake`](super::Wake) is called once it
+    /// could.
+    pub fn has_room(&mut self, bytes: u64) -> bool {
+        let shared = Arc::clone(&self.queue.shared);
+        let mut state = shared.lock();
+        self.find_room(&shared, &mut state, bytes.min(shared.settings.max_size.0 / 4))
+    }
+
+    fn find_room(&mut self, shared: &Shared, state: &mut State, bytes: u64) -> bool {
+        let room = shared.room_for(state, bytes);
+        if !room {
+            // Closed, it can be let go once it is delivered, however small the limit.
+            self.seal(shared, state);
+        }
+        room
+    }
+
     /// Appends one frame.
     pub fn append(&mut self, body: &Body<'_>, step: &Step<'_>, now: SystemTime) -> Append {
         let frame = FRAME_HEADER as u64 + body.len();
@@ -94,9 +111,7 @@ impl Appender {
             return Append::Failed(io::Error::new(io::ErrorKind::InvalidInput, "a frame of more than 1 GiB"));
         }
         let mut state = shared.lock();
-        if !shared.room_for(&mut state, frame + (CHUNK_HEADER + FOOTER) as u64) {
-            // Closed, it can be let go once it is delivered, however small the limit.
-            self.seal(&shared, &mut state);
+        if !self.find_room(&shared, &mut state, frame + (CHUNK_HEADER + FOOTER) as u64) {
             return Append::Full;
         }
         let full = |active: &Active| {

@@ -202,12 +202,6 @@ impl Queue {
         }
     }
 
-    /// Whether a frame of about `bytes` finds room now. Where it does not, [`Wake`] is called once it could.
-    pub fn has_room(&self, bytes: u64) -> bool {
-        let mut state = self.shared.lock();
-        self.shared.room_for(&mut state, bytes.min(self.shared.settings.max_size.0 / 4))
-    }
-
     /// Notes that records were delivered, or became dead letters. Durable against a kill when it returns.
     ///
     /// An error means that it could not be written down: the records are settled nevertheless, but a restart
@@ -333,9 +327,11 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether `bytes` more fit. Where they do not, what can make room is set going.
+    /// Whether `bytes` more fit. Where they do not, what can make room is set going. Into an empty queue everything
+    /// fits, however small the limit: a frame above it would wait for ever.
     pub(super) fn room_for(&self, state: &mut State, bytes: u64) -> bool {
-        let room = state.bytes + bytes <= self.settings.max_size.0 && self.budget.has_room(bytes);
+        let room = state.bytes == 0
+            || state.bytes + bytes <= self.settings.max_size.0 && self.budget.has_room(bytes);
         if !room {
             state.full = true;
             if self.settings.when_full == WhenFull::DropOldest {

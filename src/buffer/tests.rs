@@ -154,7 +154,7 @@ fn a_full_queue_takes_nothing_more_until_room_is_made() {
         line += 5;
     }
     assert!(live.opened.queue.stats().bytes <= 3000);
-    assert!(!live.opened.queue.has_room(200));
+    assert!(!live.opened.appender.has_room(200));
     for run in live.runs() {
         live.opened.queue.ack(run.chunk(), &[run.ordinals()]).unwrap();
     }

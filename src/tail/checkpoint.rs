@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! kinetail checkpoint 1 crc32=1a2b3c4d len=1234⏎
-//! {"saved":…,"turn":…,"routes":[…],"marks":{…},"files":[…]}⏎
+//! {"saved":…,"turn":…,"known_until":…,"routes":[…],"marks":{…},"files":[…]}⏎
 //! ```
 //!
 //! The first line names the version and guards the rest; the rest is JSON, so that a person can read it at
@@ -15,7 +15,7 @@ use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 
-use super::identity::{FileId, Fingerprint, Proof};
+use super::identity::{FileId, Fingerprint, Proof, Stamp};
 use crate::disk::{self, Disk};
 use crate::source::{DestinationName, Incarnation, Mark, Position, RouteName};
 
@@ -29,6 +29,9 @@ pub struct Checkpoint {
     pub saved: u64,
     /// The number of the last turn; turns grow over restarts.
     pub turn: u64,
+    /// Up to when everything that was there is known here, milliseconds since 1970: an unknown rotated file that
+    /// was written later was never seen, and is read.
+    pub known_until: u64,
     /// Routes that were started before: `start_at` no longer applies to them.
     pub routes: Vec<RouteName>,
     /// Up to where each destination's buffer is durable.
@@ -48,6 +51,9 @@ pub struct Entry {
     /// Where it was when it was first followed: what the route saw, and what records carry.
     #[serde(with = "path")]
     pub path: PathBuf,
+    /// Where that led, if elsewhere: through links. Rotation leaves what it makes of the file beside it.
+    #[serde(default, with = "optional_path", skip_serializing_if = "Option::is_none")]
+    pub home: Option<PathBuf>,
     /// Where it was last seen, if elsewhere: renamed by rotation.
     #[serde(default, with = "optional_path", skip_serializing_if = "Option::is_none")]
     pub moved_to: Option<PathBuf>,
@@ -59,6 +65,9 @@ pub struct Entry {
     pub proof: Proof,
     /// What becomes of it.
     pub status: Status,
+    /// What its file was like when it held no more than was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled: Option<Stamp>,
     /// Since when it is gone from disk, milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vanished: Option<u64>,
@@ -251,17 +260,20 @@ mod tests {
         Checkpoint {
             saved: 1,
             turn: 2,
+            known_until: 1,
             routes: vec!["r".into()],
             marks: [("d".into(), Mark { chunk: 3, offset: 4 })].into(),
             files: vec![Entry {
                 incarnation: Incarnation(5),
-                id: FileId { device: 6, inode: 7 },
+                id: FileId { device: 6, inode: 7, born: 8 },
                 path: std::ffi::OsString::from_vec(b"/var/log/\xff\n.log".to_vec()).into(),
+                home: Some("/data/a.log".into()),
                 moved_to: Some("/var/log/a.log.1".into()),
                 route: "r".into(),
                 fingerprint: Fingerprint::of(b"abc"),
                 proof: Proof::of(b"abc", 3),
                 status: Status::Following,
+                settled: Some(Stamp { len: 9, modified: 10 }),
                 vanished: None,
                 progress: vec![Progress::at("d".into(), position.clone())],
                 repairs: vec![Repair { to: "d".into(), from: Position::at(0), until: position }],

@@ -1,7 +1,7 @@
 //! The bytes of a followed file, plain or gzip, by their offset in the uncompressed content.
 
 use std::fs::{File, Metadata};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 
 use flate2::read::MultiGzDecoder;
 
@@ -63,13 +63,40 @@ impl Content {
         Ok(beginning)
     }
 
+    /// A proof of where it ends now. A compressed file is read through for it.
+    pub fn end(&mut self) -> io::Result<Proof> {
+        if self.gzip.is_none() {
+            let len = self.metadata()?.len();
+            let start = len.saturating_sub(Proof::FULL as u64);
+            let mut tail = vec![0; (len - start) as usize];
+            let read = read_full_at(&self.file, &mut tail, start)?;
+            return Ok(Proof::of(&tail[..read], start + read as u64));
+        }
+        let mut block = vec![0; 64 << 10];
+        let (mut tail, mut at) = (Vec::new(), 0);
+        loop {
+            let read = self.gzip_read(&mut block, at)?;
+            at += read as u64;
+            tail.extend_from_slice(&block[..read]);
+            tail.drain(..tail.len().saturating_sub(Proof::FULL));
+            if read < block.len() {
+                return Ok(Proof::of(&tail, at));
+            }
+        }
+    }
+
+    /// Whether the bytes before this offset are those of the proof.
+    pub fn holds(&mut self, proof: &Proof) -> io::Result<bool> {
+        let mut nothing = Vec::new();
+        Ok(self.read(proof, 0, &mut nothing)? == ReadOutcome::Bytes(0))
+    }
+
     /// Whether it is the content that had this fingerprint and this proof.
     pub fn is(&mut self, fingerprint: Fingerprint, proof: &Proof) -> io::Result<bool> {
         if !fingerprint.matches(&self.beginning()?) {
             return Ok(false);
         }
-        let mut nothing = Vec::new();
-        Ok(self.read(proof, 0, &mut nothing)? == ReadOutcome::Bytes(0))
+        self.holds(proof)
     }
 
     /// Reads up to `want` bytes at the offset of the proof into `buffer`, in place of what is there, after
@@ -93,28 +120,30 @@ impl Content {
     fn gzip_read(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let (decoder, at) = self.gzip.as_mut().expect("called for gzip only");
         if *at > offset {
-            use std::io::Seek;
             let mut file = self.file.try_clone()?;
             file.rewind()?;
             (*decoder, *at) = (MultiGzDecoder::new(file), 0);
         }
-        let skip = offset - *at;
-        *at += io::copy(&mut decoder.by_ref().take(skip), &mut io::sink())?;
-        if *at < offset {
-            return Ok(0);
-        }
-        let mut filled = 0;
-        while filled < buffer.len() {
-            match decoder.read(&mut buffer[filled..]) {
-                Ok(0) => break,
-                Ok(read) => filled += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        *at += filled as u64;
-        Ok(filled)
+        let read = inflate(decoder, buffer, offset - *at);
+        // After an error it is anywhere: the next read begins anew.
+        *at = read.as_ref().map_or(u64::MAX, |(passed, filled)| *at + passed + *filled as u64);
+        read.map(|(_, filled)| filled)
     }
+}
+
+/// Passes over `skip` bytes and fills the buffer as far as it can. Returns how many it passed and filled.
+fn inflate(decoder: &mut MultiGzDecoder<File>, buffer: &mut [u8], skip: u64) -> io::Result<(u64, usize)> {
+    let passed = io::copy(&mut decoder.by_ref().take(skip), &mut io::sink())?;
+    let mut filled = 0;
+    while passed == skip && filled < buffer.len() {
+        match decoder.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((passed, filled))
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! Finding the files that the routes want.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
-use super::identity::FileId;
+use super::identity::{FileId, Stamp};
 use super::pattern::Pattern;
 
 /// The files of one route.
@@ -39,10 +39,8 @@ pub struct Found {
     pub route: usize,
     /// Which file it is.
     pub id: FileId,
-    /// Its length in bytes.
-    pub len: u64,
-    /// When it was last written.
-    pub modified: SystemTime,
+    /// Its length, and when it was last written.
+    pub stamp: Stamp,
 }
 
 /// What a look at the folders gave.
@@ -52,6 +50,8 @@ pub struct Walk {
     pub found: Vec<Found>,
     /// The folders that were looked into, links resolved: changes happen there.
     pub folders: HashSet<PathBuf>,
+    /// In each of them by its name in the patterns, the files that no route wants.
+    pub others: HashMap<PathBuf, Vec<OsString>>,
     /// What could not be looked into, and why. A folder that is not there is no error.
     pub refused: Vec<(PathBuf, String)>,
 }
@@ -85,6 +85,10 @@ pub fn walk(routes: &[Selection], roots: &Roots) -> Walk {
     bases.dedup();
     for base in bases {
         walker.folder(base);
+        // Where it is not there yet, its coming is seen in the folder above.
+        if let Some(above) = base.ancestors().find(|folder| folder.is_dir()) {
+            walker.walk.folders.extend(fs::canonicalize(above));
+        }
     }
     let mut walk = walker.walk;
     walk.found.sort_by(|a, b| (a.route, &a.path).cmp(&(b.route, &b.path)));
@@ -120,6 +124,7 @@ impl Walker<'_> {
             Err(error) => return self.refuse(folder, &error),
         };
         self.walk.folders.insert(real);
+        let mut others = Vec::new();
         for entry in entries.flatten() {
             let path = entry.path();
             let Ok(kind) = entry.file_type() else { continue };
@@ -141,11 +146,14 @@ impl Walker<'_> {
                     && let Ok(metadata) = entry.metadata()
                 {
                     self.file(path, route, &metadata);
+                } else {
+                    others.push(entry.file_name());
                 }
             } else if kind.is_symlink() && (route.is_some() || wanted_below()) {
                 self.link(path, route);
             }
         }
+        self.walk.others.insert(folder.to_owned(), others);
     }
 
     fn link(&mut self, path: PathBuf, route: Option<usize>) {
@@ -168,13 +176,7 @@ impl Walker<'_> {
     }
 
     fn file(&mut self, path: PathBuf, route: usize, metadata: &Metadata) {
-        self.walk.found.push(Found {
-            path,
-            route,
-            id: FileId::from(metadata),
-            len: metadata.len(),
-            modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
-        });
+        self.walk.found.push(Found { path, route, id: FileId::from(metadata), stamp: Stamp::from(metadata) });
     }
 
     fn refuse(&mut self, path: &Path, error: &std::io::Error) {
@@ -232,6 +234,17 @@ mod tests {
                 ("pods/b_y_2/app/0.log".into(), 1)
             ]
         );
+    }
+
+    #[test]
+    fn the_coming_of_a_folder_is_seen_in_the_one_above() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = &fs::canonicalize(folder.path()).unwrap();
+        let routes = [selection(root, &["/pods/shop/*/*.log"], &[])];
+        let roots = Roots::new(&[], routes.iter().flat_map(|route| &route.files));
+        assert_eq!(walk(&routes, &roots).folders, [root.clone()].into());
+        fs::create_dir_all(root.join("pods/shop")).unwrap();
+        assert_eq!(walk(&routes, &roots).folders, [root.join("pods/shop")].into());
     }
 
     #[test]

@@ -1,19 +1,20 @@
 //! Telling whether a file is still the one that was read.
 //!
-//! Device and inode are not enough: an inode is reused, and a truncated file keeps its own. So a file is known
-//! by three things: its [`FileId`], the [`Fingerprint`] of its first bytes, and a [`Proof`] of the bytes right
-//! before the offset where reading goes on. The proof is checked at every read, in the same system call, so
+//! Device and inode are not enough: an inode is reused, often at once, and a truncated file keeps its own. So a
+//! file is known by three things: its [`FileId`], the [`Fingerprint`] of its first bytes, and a [`Proof`] of the
+//! bytes right before the offset where reading goes on. The proof is checked at every read, in the same system call, so
 //! that a file that was truncated and has grown past the old offset again is noticed before a byte of it
 //! is taken for the old file's.
 
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Which file of which file system.
+/// Which file of which file system, as long as nobody writes it anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct FileId {
     /// The device.
@@ -22,12 +23,55 @@ pub struct FileId {
     /// The inode.
     #[serde(rename = "ino")]
     pub inode: u64,
+    /// When the inode was made, nanoseconds since 1970, which tells it from an earlier one of its number. 0 where
+    /// the file system does not say.
+    #[serde(default)]
+    pub born: u64,
+}
+
+impl FileId {
+    /// Of content that no file holds any more, as far as is known.
+    pub const NONE: Self = Self { device: 0, inode: 0, born: 0 };
+
+    /// Whether it may be the same file though the ids differ: devices are numbered anew when a machine starts,
+    /// and not every kernel tells when a file was born.
+    pub fn may_be(self, other: Self) -> bool {
+        self.inode == other.inode && (self.born == other.born || self.born == 0 || other.born == 0)
+    }
 }
 
 impl From<&Metadata> for FileId {
     fn from(metadata: &Metadata) -> Self {
-        Self { device: metadata.dev(), inode: metadata.ino() }
+        Self { device: metadata.dev(), inode: metadata.ino(), born: nanos(metadata.created()) }
     }
+}
+
+/// By which a file on disk is known not to have been written to since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// Its length in bytes, as it lies on disk.
+    pub len: u64,
+    /// When it was last written to, nanoseconds since 1970.
+    pub modified: u64,
+}
+
+impl Stamp {
+    /// When it was last written to.
+    pub fn modified(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_nanos(self.modified)
+    }
+}
+
+impl From<&Metadata> for Stamp {
+    fn from(metadata: &Metadata) -> Self {
+        Self { len: metadata.len(), modified: nanos(metadata.modified()) }
+    }
+}
+
+/// Nanoseconds since 1970; 0 if they are not known.
+fn nanos(time: io::Result<SystemTime>) -> u64 {
+    let since = time.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or_default())
 }
 
 /// A hash of the first bytes of a file's content. It grows with the file, up to [`Fingerprint::FULL`].
@@ -56,8 +100,8 @@ impl Fingerprint {
 
     /// Whether a file that begins with these bytes may be the one.
     pub fn matches(self, beginning: &[u8]) -> bool {
-        self.len == 0
-            || beginning.get(..usize::from(self.len)).is_some_and(|covered| xxh3_64(covered) == self.hash)
+        let covered = beginning.get(..usize::from(self.len));
+        covered.is_some_and(|covered| covered.is_empty() || xxh3_64(covered) == self.hash)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// Whether `name` is what a rotation could have made of `base`: `app.log.1`, `app.log-20260131`,
 /// `0.log.20260131-101010`, `app.log.old`, `app-20260131.log`, `app.1.log`, each also with `.gz`.
@@ -21,6 +22,38 @@ pub fn is_rotated(base: &OsStr, name: &OsStr) -> bool {
         .strip_prefix(stem)
         .and_then(|rest| rest.strip_suffix(ending))
         .is_some_and(|middle| !middle.is_empty() && is_stamp(middle))
+}
+
+/// Whether two paths can be names that rotation gives to files of one log, its own name among them.
+pub fn are_of_one_log(one: &Path, other: &Path) -> bool {
+    let names = one.file_name().zip(other.file_name());
+    let same = |(one, other)| {
+        let ((stem, ending), (other_stem, other_ending)) = (log_of(one), log_of(other));
+        stem.iter().chain(ending).eq(other_stem.iter().chain(other_ending))
+    };
+    one.parent() == other.parent() && names.is_some_and(same)
+}
+
+/// The name without what rotation could have added to it: the parts before that and after it.
+fn log_of(name: &OsStr) -> (&[u8], &[u8]) {
+    let name = name.as_bytes();
+    let plain = name.strip_suffix(b".gz").unwrap_or(name);
+    for suffix in [&b".old"[..], b".bak", b".prev", b"~"] {
+        if let Some(log) = plain.strip_suffix(suffix) {
+            return (log, b"");
+        }
+    }
+    if let Some(log) = without_stamp(plain) {
+        return (log, b"");
+    }
+    // logrotate's `extension` keeps the ending: app-20260131.log
+    let dot = plain.iter().rposition(|byte| *byte == b'.').filter(|dot| *dot > 0);
+    let parts = dot.map(|dot| plain.split_at(dot));
+    parts.and_then(|(stem, ending)| Some((without_stamp(stem)?, ending))).unwrap_or((plain, b""))
+}
+
+fn without_stamp(name: &[u8]) -> Option<&[u8]> {
+    (1..name.len()).find(|at| is_stamp(&name[*at..])).map(|at| &name[..at])
 }
 
 /// A separator and then numbers, as in `.1`, `-20260131`, `.2026-01-31T10:10:10Z`.
@@ -61,6 +94,9 @@ mod tests {
             ("syslog", "syslogd", false),
         ] {
             assert_eq!(is_rotated(OsStr::new(base), OsStr::new(name)), rotated, "{base} and {name}");
+            let folder = Path::new("/var/log");
+            let of_one_log = are_of_one_log(&folder.join(base), &folder.join(name));
+            assert_eq!(of_one_log, rotated || base == name, "{base} and {name}");
         }
     }
 }

@@ -1,0 +1,118 @@
+//! The real pipeline, a step at a time.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use super::super::bell::Bell;
+use super::super::data_dir::DataDir;
+use super::super::keeper::Keeper;
+use super::super::open::{self, State};
+use super::super::pipeline::Pipeline;
+use super::super::run::plan;
+use super::super::totals::Totals;
+use crate::buffer::{self, DeadLetterSettings, DeadLetters, Queue, Reader};
+use crate::config::{self, Config};
+use crate::disk::HostDisk;
+use crate::source::{DestinationName, Incarnation};
+
+/// What reads and what delivers, between a start and its end.
+pub(super) struct Agent {
+    pipeline: Pipeline,
+    keeper: Keeper,
+    outs: Vec<(Queue, Reader)>,
+    data_dir: DataDir,
+}
+
+/// A configuration for the logs that fit a pattern in a folder. The second destination has hardly any room.
+pub(super) fn config(folder: &Path, pattern: &str) -> Config {
+    let folder = folder.display();
+    let text = format!(
+        "
+data_dir: {folder}/data
+tail: {{rotate_wait: 5s, flush_after: 1h}}
+buffer: {{chunk_size: 64KiB, min_disk_free: 0}}
+destinations:
+  roomy: {{type: directory, path: {folder}/roomy}}
+  tight: {{type: directory, path: {folder}/tight, buffer: {{max_size: 128KiB}}}}
+routes:
+  - {{name: logs, files: '{folder}/logs/{pattern}', format: cri, start_at: beginning, to: [roomy, tight]}}
+"
+    );
+    config::parse(&text, "test", &|_| None).unwrap_or_else(|errors| panic!("{errors}")).config
+}
+
+impl Agent {
+    /// As the process starts: nothing is read before the first checkpoint.
+    pub(super) fn start(config: &Config, now: Instant, wall: SystemTime) -> Self {
+        let disk = HostDisk::shared();
+        let (bell, totals) = (Bell::default(), Totals::default());
+        let data_dir = DataDir::open(&*disk, &config.data_dir).unwrap();
+        let State { tailer, appenders, chains, turn } =
+            open::open(config, &data_dir, &disk, &bell, now, wall).unwrap();
+        let names: Vec<DestinationName> = config.destinations.iter().map(|to| to.name.clone()).collect();
+        let plans = config.routes.iter().map(|route| plan(route, &names)).collect();
+        let outs = chains.into_iter().map(|(queue, chain)| (queue.clone(), buffer::reader(&queue, chain)));
+        let outs = outs.collect();
+        let letters = names.iter().map(|name| {
+            let settings = DeadLetterSettings::default();
+            DeadLetters::new(&config.data_dir, name.clone(), settings, Arc::clone(&disk))
+        });
+        let letters = letters.collect();
+        let pipeline = Pipeline::new(
+            tailer,
+            plans,
+            appenders,
+            letters,
+            config.tail.clone(),
+            data_dir.node,
+            "host".into(),
+            turn,
+            totals.clone(),
+        );
+        let keeper = Keeper::start(Arc::clone(&disk), data_dir.path.clone(), totals, bell).unwrap();
+        let mut agent = Self { pipeline, keeper, outs, data_dir };
+        agent.pipeline.scan(now, wall);
+        agent.checkpoint(wall);
+        agent
+    }
+
+    /// A look at all folders, and turns until there is nothing to do or no room.
+    pub(super) fn look(&mut self, now: Instant, wall: SystemTime) {
+        self.pipeline.scan(now, wall);
+        self.pipeline.take_lost(now);
+        while self.pipeline.turn(now, wall, false) {}
+        self.pipeline.retry_blocked();
+        while self.pipeline.turn(now, wall, false) {}
+    }
+
+    pub(super) fn checkpoint(&mut self, wall: SystemTime) {
+        self.keeper.keep(self.pipeline.snapshot(wall));
+        self.keeper.wait();
+    }
+
+    /// The records that wait in a destination's buffer; they count as delivered.
+    pub(super) fn deliver(&mut self, destination: usize) -> Vec<Vec<u8>> {
+        let (queue, reader) = &mut self.outs[destination];
+        let mut records = Vec::new();
+        while let Some(run) = reader.next_run().unwrap() {
+            records.extend((0..run.len()).map(|index| run.record(index).to_vec()));
+            queue.ack(run.chunk(), &[run.ordinals()]).unwrap();
+        }
+        records
+    }
+
+    pub(super) fn node(&self) -> u128 {
+        self.data_dir.node
+    }
+
+    pub(super) fn incarnations(&self) -> Vec<Incarnation> {
+        self.pipeline.tailer.entries().map(|entry| entry.incarnation).collect()
+    }
+
+    /// SIGTERM.
+    pub(super) fn stop(mut self, now: Instant, wall: SystemTime) {
+        self.pipeline.read_deleted(now, wall);
+        self.checkpoint(wall);
+    }
+}
