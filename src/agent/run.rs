@@ -105,15 +105,25 @@ pub async fn run(config: Config, options: Options) -> Result<(), Failure> {
             if let Err(error) = admin::serve(listener, admin).await {
                 warn!(event = "admin_ended", %error, "the admin port is closed");
             }
+            "the admin port"
         });
     }
-    side.spawn(agent.watched.clone().summarise(options.suppressed));
+    let summary = agent.watched.clone().summarise(options.suppressed);
+    side.spawn(async move {
+        summary.await;
+        "the summary"
+    });
     let reason = tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
         ended = agent.ended() => {
             ended?;
             "everything is read"
+        }
+        Some(ended) = side.join_next() => {
+            agent.halt();
+            let part = ended.unwrap_or("a part that watches");
+            return Err(Failure::Died(part.into()));
         }
     };
     let patient = once && !reason.starts_with("SIG");
@@ -272,16 +282,20 @@ impl Agent {
                 Err(died) => format!("a delivery ({died})"),
             },
         };
+        self.halt();
+        Err(Failure::Died(died))
+    }
+
+    /// Tells reading to stop.
+    fn halt(&self) {
         self.stop.store(true, Ordering::Release);
         self.bell.alarm();
-        Err(Failure::Died(died))
     }
 
     /// Stops reading and delivers what is in the buffer, until all is delivered or, unless `patient`, until
     /// `drain_timeout` has passed.
     async fn drain(&mut self, patient: bool) -> Result<(), Failure> {
-        self.stop.store(true, Ordering::Release);
-        self.bell.alarm();
+        self.halt();
         self.read().await?;
         self.phase.send_replace(Phase::Drain);
         let deliveries = &mut self.deliveries;
@@ -299,8 +313,7 @@ impl Agent {
 
     /// Writes the last checkpoint and says how it ended.
     async fn end(mut self) -> Result<(), Failure> {
-        self.stop.store(true, Ordering::Release);
-        self.bell.alarm();
+        self.halt();
         self.deliveries.shutdown().await;
         self.read().await?;
         if let Some(mut drive) = self.stopped.take() {
@@ -327,4 +340,55 @@ fn host_name() -> String {
 
 fn names_of<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    fn agent(folder: &tempfile::TempDir) -> Agent {
+        let root = folder.path().display();
+        let text = format!(
+            "data_dir: {root}/data\ndestinations:\n  local: {{type: directory, path: {root}/out}}\n\
+             routes:\n  - {{name: logs, files: '{root}/*.log', to: [local]}}\n"
+        );
+        let config = config::parse(&text, "test", &|_| None).unwrap().config;
+        Agent::build(&config, &Options::default(), &mut metrics::registry()).unwrap()
+    }
+
+    /// That the others were told to stop is shown by the test's end: the runtime waits for the reading thread.
+    async fn died_of(mut agent: Agent) -> String {
+        match agent.ended().await {
+            Err(Failure::Died(part)) => part,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_delivery_that_dies_ends_the_agent() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut agent = agent(&folder);
+        agent.deliveries.spawn(async { panic!("a mistake") });
+        let part = died_of(agent).await;
+        assert!(part.contains("delivery") && part.contains("a mistake"), "{part}");
+    }
+
+    #[tokio::test]
+    async fn a_delivery_that_ends_by_itself_ends_the_agent() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut agent = agent(&folder);
+        agent.deliveries.spawn(async { DestinationName::from("local") });
+        assert_eq!(died_of(agent).await, "the delivery to local");
+    }
+
+    #[tokio::test]
+    async fn a_reading_thread_that_dies_ends_the_agent() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut agent = agent(&folder);
+        let reading = agent.drive.replace(tokio::task::spawn_blocking(|| panic!("a mistake")));
+        agent.halt();
+        reading.unwrap().await.unwrap();
+        assert!(died_of(agent).await.starts_with("the reading thread"));
+    }
 }

@@ -5,6 +5,8 @@
 
 mod beside;
 mod scan;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
@@ -508,7 +510,9 @@ impl Tailer {
         tracked.entry.status = Status::Finished;
         match metadata.filter(|metadata| metadata.nlink() > 0) {
             Some(metadata) => tracked.entry.settled = Some(Stamp::from(&metadata)),
-            None => tracked.entry.vanished = Some(millis(wall)),
+            None => {
+                tracked.entry.vanished.get_or_insert(millis(wall));
+            }
         }
         debug!(event = "file_finished", path = %tracked.entry.path.display(), offset = tracked.entry.proof.end);
         self.by_path.retain(|_, held| *held != incarnation);
