@@ -19,15 +19,33 @@ use crate::units::ByteSize;
 /// written all the time costs twenty turns a second and not one a line.
 const ROUND: Duration = Duration::from_millis(50);
 /// Between two looks at all folders, however much comes and goes.
-const SCAN_PAUSE: Duration = Duration::from_millis(200);
-/// A look at all folders though nothing was noticed: network and overlay file systems tell of nothing.
-const RESCAN: Duration = Duration::from_secs(30);
+const SCAN_PAUSE: Pause =
+    Pause { least: Duration::from_millis(200), times: 10, most: Duration::from_secs(5) };
+/// A look at all folders though nothing was noticed: network and overlay file systems tell of nothing. A
+/// thousandth of a core is spent on it at most.
+const RESCAN: Pause = Pause { least: Duration::from_secs(30), times: 1000, most: Duration::from_secs(600) };
+/// So many times what a look takes lie between two where folders are polled, up to so long.
+const POLL: (u32, Duration) = (20, Duration::from_secs(10));
 /// Between syncs and checkpoints: what a power loss may take back (to be read again), at most.
 const SYNC: Duration = Duration::from_secs(1);
 /// Between two measurements of how far behind the files are.
 const MEASURE: Duration = Duration::from_secs(10);
 /// Turns between two looks at the bell and the clock.
 const TURNS: usize = 16;
+
+/// A time that grows with the work that follows it.
+struct Pause {
+    least: Duration,
+    /// So many times what the work took.
+    times: u32,
+    most: Duration,
+}
+
+impl Pause {
+    fn after(&self, took: Duration) -> Duration {
+        took.saturating_mul(self.times).min(self.most).max(self.least)
+    }
+}
 
 /// The thread's part of the agent.
 pub(super) struct Drive {
@@ -45,6 +63,8 @@ pub(super) struct Drive {
     disk_low: bool,
     /// A look at all folders is due.
     scan_wanted: bool,
+    /// How long the last one took.
+    scan_took: Duration,
 }
 
 impl Drive {
@@ -74,6 +94,7 @@ impl Drive {
             once,
             disk_low: false,
             scan_wanted: false,
+            scan_took: Duration::ZERO,
         }
     }
 
@@ -100,7 +121,7 @@ impl Drive {
             }
             self.scan_wanted |= changes.structure;
             let now = Instant::now();
-            if now >= next_scan || self.scan_wanted && now >= last_scan + SCAN_PAUSE {
+            if now >= next_scan || self.scan_wanted && now >= last_scan + SCAN_PAUSE.after(self.scan_took) {
                 self.scan();
                 (last_scan, next_scan) = (now, now + self.scan_after());
             }
@@ -131,7 +152,7 @@ impl Drive {
             }
             let mut until = next_scan.min(next_sync);
             if self.scan_wanted {
-                until = until.min(last_scan + SCAN_PAUSE);
+                until = until.min(last_scan + SCAN_PAUSE.after(self.scan_took));
             }
             let now = Instant::now();
             if self.bell.wait(until.saturating_duration_since(now)) && !self.once {
@@ -164,18 +185,21 @@ impl Drive {
     }
 
     fn scan(&mut self) {
-        let folders = self.pipeline.scan(Instant::now(), SystemTime::now());
+        let start = Instant::now();
+        let folders = self.pipeline.scan(start, SystemTime::now());
+        self.scan_took = start.elapsed();
         // What happened in a folder before it was watched was not noticed.
         self.scan_wanted = self.watcher.follow(&folders);
     }
 
     fn scan_after(&self) -> Duration {
         if self.watcher.polls() {
-            self.poll_interval
+            let (times, most) = POLL;
+            Pause { least: self.poll_interval, times, most }.after(self.scan_took)
         } else if self.pipeline.tailer.wants_scan() {
             SYNC
         } else {
-            RESCAN
+            RESCAN.after(self.scan_took)
         }
     }
 

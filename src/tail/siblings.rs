@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use xxhash_rust::xxh3::Xxh3;
+
 /// Whether `name` is what a rotation could have made of `base`: `app.log.1`, `app.log-20260131`,
 /// `0.log.20260131-101010`, `app.log.old`, `app-20260131.log`, `app.1.log`, each also with `.gz`.
 pub fn is_rotated(base: &OsStr, name: &OsStr) -> bool {
@@ -24,14 +26,21 @@ pub fn is_rotated(base: &OsStr, name: &OsStr) -> bool {
         .is_some_and(|middle| !middle.is_empty() && is_stamp(middle))
 }
 
-/// Whether two paths can be names that rotation gives to files of one log, its own name among them.
-pub fn are_of_one_log(one: &Path, other: &Path) -> bool {
-    let names = one.file_name().zip(other.file_name());
-    let same = |(one, other)| {
-        let ((stem, ending), (other_stem, other_ending)) = (log_of(one), log_of(other));
-        stem.iter().chain(ending).eq(other_stem.iter().chain(other_ending))
-    };
-    one.parent() == other.parent() && names.is_some_and(same)
+/// Which log a file is of: equal for all names that rotation gives to files of one log, its own name among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LogKey(u128);
+
+impl LogKey {
+    /// By a file's path.
+    pub fn of(path: &Path) -> Self {
+        let mut hash = Xxh3::new();
+        hash.update(path.parent().unwrap_or(Path::new("")).as_os_str().as_bytes());
+        hash.update(b"/");
+        let (stem, ending) = log_of(path.file_name().unwrap_or_default());
+        hash.update(stem);
+        hash.update(ending);
+        Self(hash.digest128())
+    }
 }
 
 /// The name without what rotation could have added to it: the parts before that and after it.
@@ -95,7 +104,7 @@ mod tests {
         ] {
             assert_eq!(is_rotated(OsStr::new(base), OsStr::new(name)), rotated, "{base} and {name}");
             let folder = Path::new("/var/log");
-            let of_one_log = are_of_one_log(&folder.join(base), &folder.join(name));
+            let of_one_log = LogKey::of(&folder.join(base)) == LogKey::of(&folder.join(name));
             assert_eq!(of_one_log, rotated || base == name, "{base} and {name}");
         }
     }

@@ -127,11 +127,9 @@ impl Tailer {
         }
         for (path, id, stamp) in unknown {
             let Some(mut content) = self.open(&path, id) else { continue };
-            let of_base = |tracked: &Tracked| {
-                siblings::are_of_one_log(tracked.home(), &base.home)
-                    && (tracked.is_open() || !present.contains(&tracked.entry.incarnation))
-            };
-            match self.recognise(&mut content, &path, stamp, wall, of_base) {
+            let could_be =
+                |tracked: &Tracked| tracked.is_open() || !present.contains(&tracked.entry.incarnation);
+            match self.recognise(&mut content, &path, stamp, wall, &[Some(base.home.as_path())], could_be) {
                 Recognised::As(incarnation) => self.resume_elsewhere(incarnation, path, id, content, now),
                 Recognised::Nothing => {}
                 // A route that wants rotated files by their own names meets them by itself.
@@ -192,18 +190,18 @@ impl Tailer {
         !replaced
     }
 
-    /// Holds content against what is known of the files that it could be of.
+    /// Holds content against what is known of the files of these logs that it could be of.
     pub(super) fn recognise(
         &mut self,
         content: &mut Content,
         path: &Path,
         stamp: Stamp,
         wall: SystemTime,
+        logs: &[Option<&Path>],
         could_be: impl Fn(&Tracked) -> bool,
     ) -> Recognised {
         let mut candidates: Vec<(Incarnation, u64)> = self
-            .files
-            .values()
+            .of_logs(logs)
             .filter(|tracked| could_be(tracked))
             .map(|tracked| (tracked.entry.incarnation, tracked.entry.proof.end))
             .collect();

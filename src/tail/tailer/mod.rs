@@ -23,6 +23,7 @@ use super::content::{Content, ReadOutcome};
 use super::discovery::{Roots, Selection};
 use super::identity::{FileId, Fingerprint, Proof, Stamp};
 use super::settings::{StartAt, TailSettings};
+use super::siblings::LogKey;
 use crate::source::{DestinationName, Incarnation, Position, RouteName};
 
 /// A route, as far as following files goes.
@@ -122,6 +123,8 @@ pub struct Tailer {
     files: HashMap<Incarnation, Tracked>,
     /// Which content a file holds now.
     by_id: HashMap<FileId, Incarnation>,
+    /// The files of each log, by the names that routes know and by those where links lead.
+    by_log: HashMap<LogKey, HashSet<Incarnation>>,
     /// Where writes are noticed, links resolved.
     by_path: HashMap<PathBuf, Incarnation>,
     started: HashSet<RouteName>,
@@ -160,6 +163,7 @@ impl Tailer {
             roots,
             files: HashMap::new(),
             by_id: HashMap::new(),
+            by_log: HashMap::new(),
             by_path: HashMap::new(),
             started: HashSet::new(),
             known_until: wall,
@@ -192,6 +196,7 @@ impl Tailer {
                 tracked.entry = Entry { progress, repairs, ..entry };
                 (tracked.entry.id, tracked.reaches) = (before, tracked.entry.proof.end);
                 self.now_at(incarnation, id);
+                self.note_log(incarnation);
             }
             None => self.track(entry, now),
         }
@@ -226,6 +231,23 @@ impl Tailer {
         };
         self.files.insert(incarnation, tracked);
         self.now_at(incarnation, id);
+        self.note_log(incarnation);
+    }
+
+    /// Notes of which log a file is.
+    fn note_log(&mut self, incarnation: Incarnation) {
+        let Some(tracked) = self.files.get(&incarnation) else { return };
+        for path in [tracked.entry.path.as_path(), tracked.home()] {
+            self.by_log.entry(LogKey::of(path)).or_default().insert(incarnation);
+        }
+    }
+
+    /// The files of the logs of these paths.
+    fn of_logs<'a>(&'a self, paths: &[Option<&Path>]) -> impl Iterator<Item = &'a Tracked> + use<'a> {
+        let logs: HashSet<LogKey> = paths.iter().flatten().map(|path| LogKey::of(path)).collect();
+        let files: HashSet<Incarnation> =
+            logs.iter().filter_map(|log| self.by_log.get(log)).flatten().copied().collect();
+        files.into_iter().filter_map(|incarnation| self.files.get(&incarnation))
     }
 
     /// What is known of a file.
@@ -520,7 +542,7 @@ impl Tailer {
 
     /// Forgets files that have been gone for `forget_after`.
     pub fn forget(&mut self, wall: SystemTime) {
-        let limit = self.settings.forget_after;
+        let (limit, before) = (self.settings.forget_after, self.files.len());
         self.files.retain(|_, tracked| {
             if tracked.is_open() || tracked.entry.status == Status::Following {
                 return true;
@@ -535,7 +557,13 @@ impl Tailer {
             let since = UNIX_EPOCH + Duration::from_millis(*entry.vanished.get_or_insert(millis(wall)));
             wall.duration_since(since).is_ok_and(|gone| gone < limit)
         });
-        self.by_id.retain(|_, incarnation| self.files.contains_key(incarnation));
+        if self.files.len() < before {
+            self.by_id.retain(|_, incarnation| self.files.contains_key(incarnation));
+            self.by_log.retain(|_, files| {
+                files.retain(|incarnation| self.files.contains_key(incarnation));
+                !files.is_empty()
+            });
+        }
     }
 }
 

@@ -13,7 +13,6 @@ use super::super::content::{Content, ReadOutcome};
 use super::super::discovery::{self, Found};
 use super::super::identity::{FileId, Fingerprint, Proof, Stamp};
 use super::super::settings::StartAt;
-use super::super::siblings;
 use super::beside::{Base, Recognised};
 use super::{Place, Scan, Tailer};
 use crate::source::{DestinationName, Incarnation, Position};
@@ -202,16 +201,10 @@ impl Tailer {
         let first = !self.started.contains(&self.routes[found.route].name);
         let mut content = self.open(&found.path, found.id)?;
         let real = content.path_now();
-        let could_be = |tracked: &super::Tracked| {
-            let entry = &tracked.entry;
-            if seen.contains(&entry.incarnation) && !tracked.is_open() {
-                return false;
-            }
-            entry.path == found.path && entry.id != found.id && entry.id.may_be(found.id)
-                || siblings::are_of_one_log(&entry.path, &found.path)
-                || real.as_ref().is_some_and(|real| siblings::are_of_one_log(tracked.home(), real))
-        };
-        match self.recognise(&mut content, &found.path, found.stamp, wall, could_be) {
+        let logs = [Some(found.path.as_path()), real.as_deref()];
+        let could_be =
+            |tracked: &super::Tracked| !seen.contains(&tracked.entry.incarnation) || tracked.is_open();
+        match self.recognise(&mut content, &found.path, found.stamp, wall, &logs, could_be) {
             Recognised::As(incarnation) => {
                 self.resume_elsewhere(incarnation, found.path, found.id, content, now);
                 return None;
@@ -248,6 +241,7 @@ impl Tailer {
         let real: Option<PathBuf> = tracked.content.as_ref().and_then(Content::path_now);
         if tracked.entry.moved_to.is_none() {
             tracked.entry.home = real.filter(|real| *real != tracked.entry.path);
+            self.note_log(incarnation);
         }
     }
 }
