@@ -43,33 +43,45 @@ impl LogKey {
     }
 }
 
-/// The name without what rotation could have added to it: the parts before that and after it.
+/// The name without all that rotations could have added to it: the parts before that and after it. Names of
+/// different logs may come out the same, as those of `web-1.log` and `web-2.log`.
 fn log_of(name: &OsStr) -> (&[u8], &[u8]) {
-    let name = name.as_bytes();
-    let plain = name.strip_suffix(b".gz").unwrap_or(name);
-    for suffix in [&b".old"[..], b".bak", b".prev", b"~"] {
-        if let Some(log) = plain.strip_suffix(suffix) {
-            return (log, b"");
-        }
-    }
-    if let Some(log) = without_stamp(plain) {
-        return (log, b"");
+    let mut log = name.as_bytes();
+    while let Some(shorter) = without_end(log) {
+        log = shorter;
     }
     // logrotate's `extension` keeps the ending: app-20260131.log
-    let dot = plain.iter().rposition(|byte| *byte == b'.').filter(|dot| *dot > 0);
-    let parts = dot.map(|dot| plain.split_at(dot));
-    parts.and_then(|(stem, ending)| Some((without_stamp(stem)?, ending))).unwrap_or((plain, b""))
+    let dot = log.iter().rposition(|byte| *byte == b'.').filter(|dot| *dot > 0);
+    let Some((mut stem, ending)) = dot.map(|dot| log.split_at(dot)) else { return (log, b"") };
+    while let Some(shorter) = without_stamp(stem) {
+        stem = shorter;
+    }
+    (stem, ending)
 }
 
+fn without_end(name: &[u8]) -> Option<&[u8]> {
+    [&b".gz"[..], b".old", b".bak", b".prev", b"~"]
+        .iter()
+        .find_map(|suffix| name.strip_suffix(*suffix))
+        .filter(|rest| !rest.is_empty())
+        .or_else(|| without_stamp(name))
+}
+
+/// Without everything that a stamp can be made of, so that a name which ends like that and one to which a stamp
+/// was added come out the same.
 fn without_stamp(name: &[u8]) -> Option<&[u8]> {
-    (1..name.len()).find(|at| is_stamp(&name[*at..])).map(|at| &name[..at])
+    let end = name.iter().rposition(|byte| !is_of_stamp(*byte)).map_or(1, |last| last + 1);
+    (end < name.len()).then(|| &name[..end])
+}
+
+fn is_of_stamp(byte: u8) -> bool {
+    byte.is_ascii_digit() || b".-_:TZ+".contains(&byte)
 }
 
 /// A separator and then numbers, as in `.1`, `-20260131`, `.2026-01-31T10:10:10Z`.
 fn is_stamp(text: &[u8]) -> bool {
     let [b'.' | b'-' | b'_', rest @ ..] = text else { return false };
-    rest.first().is_some_and(u8::is_ascii_digit)
-        && rest.iter().all(|byte| byte.is_ascii_digit() || b".-_:TZ+".contains(byte))
+    rest.first().is_some_and(u8::is_ascii_digit) && rest.iter().all(|byte| is_of_stamp(*byte))
 }
 
 /// Whether a file's content begins as gzip does (RFC 1952).
@@ -79,6 +91,8 @@ pub fn is_gzip(beginning: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -106,6 +120,24 @@ mod tests {
             let folder = Path::new("/var/log");
             let of_one_log = LogKey::of(&folder.join(base)) == LogKey::of(&folder.join(name));
             assert_eq!(of_one_log, rotated || base == name, "{base} and {name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_rotation_could_have_made_is_of_the_same_log(
+            base in "[a-c1Z][a-c12.~_Z-]{0,6}(\\.log|\\.gz|\\.old|\\.1)?",
+            stamp in "[._-][0-9][0-9TZ:.-]{0,3}|\\.old|\\.bak|~|",
+            gzip in any::<bool>(),
+        ) {
+            let gz = if gzip { ".gz" } else { "" };
+            let mut names = vec![format!("{base}{stamp}{gz}")];
+            if let Some((stem, ending)) = base.rsplit_once('.') {
+                names.push(format!("{stem}{stamp}.{ending}{gz}"));
+            }
+            for name in names.iter().filter(|name| is_rotated(OsStr::new(&base), OsStr::new(name))) {
+                prop_assert_eq!(LogKey::of(Path::new(&base)), LogKey::of(Path::new(name)), "{} {}", base, name);
+            }
         }
     }
 }

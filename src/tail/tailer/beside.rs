@@ -23,7 +23,7 @@ use super::super::checkpoint::Status;
 use super::super::content::Content;
 use super::super::discovery;
 use super::super::identity::{FileId, Fingerprint, Proof, Stamp};
-use super::super::siblings;
+use super::super::siblings::{self, LogKey};
 use super::scan::{Met, has_more};
 use super::{Tailer, Tracked};
 use crate::source::{Incarnation, Position};
@@ -60,18 +60,24 @@ impl Tailer {
     pub(super) fn changed_beside(&mut self, mut others: HashMap<PathBuf, Vec<OsString>>) -> Vec<Base> {
         let mut changed = Vec::new();
         let mut homes = HashMap::new();
+        let mut listed = HashMap::new();
         for (incarnation, tracked) in self.files.iter().filter(|(_, tracked)| tracked.is_open()) {
             let home = tracked.home();
             if homes.contains_key(home) {
                 continue;
             }
             let folder = home.parent().unwrap_or(Path::new("/"));
-            if !others.contains_key(folder) {
-                // Reached through a link only.
-                others.insert(folder.to_owned(), names_in(folder));
-            }
+            let names = match listed.get(folder) {
+                Some(names) => names,
+                None => {
+                    // Reached through a link only.
+                    let names = others.remove(folder).unwrap_or_else(|| names_in(folder));
+                    listed.entry(folder.to_owned()).or_insert(by_log(folder, names))
+                }
+            };
             let name = home.file_name().unwrap_or_default();
-            let beside = others[folder].iter().filter(|other| siblings::is_rotated(name, other));
+            let beside = names.get(&LogKey::of(home)).into_iter().flatten();
+            let beside = beside.filter(|other| siblings::is_rotated(name, other));
             // In whatever order the folder lists them.
             let hash =
                 beside.fold(0, |hash: u64, other| hash.wrapping_add(self.mark_of(&folder.join(other))));
@@ -100,7 +106,7 @@ impl Tailer {
         let undecided = std::mem::take(&mut self.undecided);
         let mut present = HashSet::new();
         let mut unknown = Vec::new();
-        for path in self.rotated(&base.home, wall)? {
+        for path in self.rotated(&base.home, wall) {
             let Ok(metadata) = fs::symlink_metadata(&path) else {
                 // It was just renamed.
                 self.undecided = true;
@@ -162,23 +168,25 @@ impl Tailer {
     }
 
     /// What stands beside a path and has a name that rotation could have made of its name.
-    fn rotated(&mut self, home: &Path, wall: SystemTime) -> io::Result<Vec<PathBuf>> {
+    fn rotated(&mut self, home: &Path, wall: SystemTime) -> Vec<PathBuf> {
         let folder = home.parent().unwrap_or(Path::new("/"));
+        let listed = self.listed.entry(folder.to_owned()).or_insert_with(|| by_log(folder, names_in(folder)));
+        let names = listed.get(&LogKey::of(home)).cloned().unwrap_or_default();
         let name = home.file_name().unwrap_or_default();
         let mut found = Vec::new();
-        for sibling in fs::read_dir(folder)?.flatten() {
-            let path = sibling.path();
-            if siblings::is_rotated(name, &sibling.file_name()) {
+        for other in names {
+            let path = folder.join(&other);
+            if siblings::is_rotated(name, &other) {
                 found.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "tmp")
+            } else if is_temporary(&path)
                 && siblings::is_rotated(name, path.file_stem().unwrap_or_default())
-                && let Ok(metadata) = sibling.metadata()
+                && let Ok(metadata) = fs::symlink_metadata(&path)
             {
                 // One is being compressed, as kubelet does it.
                 self.undecided |= !self.is_settled(Stamp::from(&metadata), wall);
             }
         }
-        Ok(found)
+        found
     }
 
     /// Whether a file, if it is open, still holds what was read of it; a copy may have been written over it.
@@ -326,6 +334,23 @@ impl Tailer {
             self.set_away(incarnation);
         }
     }
+}
+
+/// The names in a folder, by log.
+pub(super) type ByLog = HashMap<LogKey, Vec<OsString>>;
+
+fn by_log(folder: &Path, names: Vec<OsString>) -> ByLog {
+    let mut by_log = ByLog::new();
+    for name in names {
+        let path = folder.join(&name);
+        let key = if is_temporary(&path) { LogKey::of(&path.with_extension("")) } else { LogKey::of(&path) };
+        by_log.entry(key).or_default().push(name);
+    }
+    by_log
+}
+
+fn is_temporary(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "tmp")
 }
 
 fn names_in(folder: &Path) -> Vec<OsString> {

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tracing::{debug, info, warn};
 
-use self::beside::Base;
+use self::beside::{Base, ByLog};
 use super::checkpoint::{Checkpoint, Entry, Progress, Status};
 use super::content::{Content, ReadOutcome};
 use super::discovery::{Roots, Selection};
@@ -140,6 +140,8 @@ pub struct Tailer {
     undecided: bool,
     /// Beside what that was.
     look_again: HashSet<Base>,
+    /// What stands in folders, as far as one look has to know it.
+    listed: HashMap<PathBuf, ByLog>,
     /// What stood beside a path when it was last looked at.
     beside: HashMap<PathBuf, u64>,
 }
@@ -173,6 +175,7 @@ impl Tailer {
             attached: Vec::new(),
             undecided: false,
             look_again: HashSet::new(),
+            listed: HashMap::new(),
             beside: HashMap::new(),
         };
         if let Some(checkpoint) = checkpoint {
@@ -447,6 +450,7 @@ impl Tailer {
         } else {
             self.undecided = true;
         }
+        self.listed.clear();
         if let Err(error) = self.look_beside(&base, now, wall) {
             debug!(event = "siblings_unread", path = %base.home.display(), %error);
         }

@@ -1,6 +1,6 @@
 //! A look at all folders: what is new, what has moved, what is gone.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -67,11 +67,13 @@ impl Tailer {
             bases.extend(self.adopt(found, &seen, now, wall));
         }
         bases.extend(self.changed_beside(walk.others));
+        self.listed.clear();
         for base in bases {
             if let Err(error) = self.look_beside(&base, now, wall) {
                 debug!(event = "siblings_unread", path = %base.home.display(), %error);
             }
         }
+        self.listed = HashMap::new();
         for incarnation in away {
             self.give_up(incarnation, now, wall);
         }
