@@ -3,12 +3,18 @@
 //!
 //! Files are created 0600 and folders 0700: they hold people's logs.
 
+mod quarantine;
+#[cfg(test)]
+pub(crate) mod sim;
+
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, IoSlice};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+pub use quarantine::{Report, quarantine};
 
 /// A file system, as far as kinetail keeps things on it.
 pub trait Disk: fmt::Debug + Send + Sync {
@@ -22,7 +28,7 @@ pub trait Disk: fmt::Debug + Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes creations, renames and removals in a folder durable.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
-    /// Creates a folder and those above it, where they are missing.
+    /// Creates a folder and those above it, where they are missing; durable when it returns.
     fn create_folder(&self, folder: &Path) -> io::Result<()>;
     /// The bytes that an unprivileged process may still write to the file system of this path.
     fn free(&self, path: &Path) -> io::Result<u64>;
@@ -79,12 +85,31 @@ impl Disk for HostDisk {
     }
 
     fn create_folder(&self, folder: &Path) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)
+        match DirBuilder::new().mode(0o700).create(folder) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound && folder.parent().is_some() => {
+                self.create_folder(above(folder))?;
+                return self.create_folder(folder);
+            }
+            Err(_) if folder.is_dir() => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        // Without this a power loss could take the folder with everything that was synced in it.
+        self.sync_folder(above(folder))
     }
 
     fn free(&self, path: &Path) -> io::Result<u64> {
         let stat = rustix::fs::statvfs(path)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+/// The folder that a path lies in.
+fn above(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => Path::new("/"),
     }
 }
 
@@ -136,7 +161,25 @@ impl DiskFile for HostFile {
 /// Puts `content` in place of the file at `path`, so that at any instant, power loss included, either the old
 /// or the new content is there whole.
 pub fn replace(disk: &dyn Disk, path: &Path, content: &[&[u8]]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("/"));
+    let temporary = write_beside(disk, path, content)?;
+    disk.rename(&temporary, path)?;
+    disk.sync_folder(above(path))
+}
+
+/// As [`replace`], and keeps the old content under another name. At any instant the content is whole under at
+/// least one of the two.
+pub fn replace_keeping(disk: &dyn Disk, path: &Path, kept: &Path, content: &[&[u8]]) -> io::Result<()> {
+    let temporary = write_beside(disk, path, content)?;
+    match disk.rename(path, kept) {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    disk.rename(&temporary, path)?;
+    disk.sync_folder(above(path))
+}
+
+fn write_beside(disk: &dyn Disk, path: &Path, content: &[&[u8]]) -> io::Result<PathBuf> {
     let temporary = temporary_name(path);
     match disk.remove(&temporary) {
         Ok(()) => {}
@@ -146,14 +189,20 @@ pub fn replace(disk: &dyn Disk, path: &Path, content: &[&[u8]]) -> io::Result<()
     let file = disk.create(&temporary)?;
     file.write_at(content, 0)?;
     file.sync()?;
-    disk.rename(&temporary, path)?;
-    disk.sync_folder(folder)
+    Ok(temporary)
 }
 
 fn temporary_name(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".tmp");
     name.into()
+}
+
+/// Whether an error of reading means that bytes are not to be had, now or later: a bad sector, or a file that
+/// is shorter than it was.
+pub fn is_damage(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+        || error.kind() == ErrorKind::UnexpectedEof
 }
 
 /// Reads exactly `buffer.len()` bytes at `offset`.

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use rustix::fs::{FlockOperation, flock};
+use serde_json::Value;
+use tracing::error;
 
-use crate::disk::{self, Disk};
+use crate::disk::{self, Disk, Report};
 
 /// `data_dir`, held by this process alone as long as it lives.
 #[derive(Debug)]
@@ -34,12 +36,6 @@ pub enum DataDirError {
         "data_dir {0} is in use by another kinetail; stop that one, or give this one a data_dir of its own"
     )]
     InUse(PathBuf),
-    /// The node's id cannot be read.
-    #[error(
-        "{0} does not hold a node id (32 hexadecimal digits); restore it, or remove it to get a new one: \
-             records that are sent again then carry other record ids"
-    )]
-    NodeId(PathBuf),
 }
 
 impl DataDir {
@@ -57,25 +53,57 @@ impl DataDir {
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(DataDirError::InUse(path.to_owned())),
             Err(error) => return Err(failed(&lock_path)(error.into())),
         }
-        let node = node_id(disk, &path.join("node-id"))?;
+        let node = node_id(disk, path)?;
         Ok(Self { path: path.to_owned(), node, _lock: lock })
     }
 }
 
-fn node_id(disk: &dyn Disk, path: &Path) -> Result<u128, DataDirError> {
-    let failed = |error| DataDirError::Io { path: path.to_owned(), error };
-    match fs::read_to_string(path) {
-        Ok(text) => u128::from_str_radix(text.trim(), 16).map_err(|_| DataDirError::NodeId(path.to_owned())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let node = fastrand::u128(..);
-            disk::replace(disk, path, &[format!("{node:032x}\n").as_bytes()]).map_err(failed)?;
-            Ok(node)
+/// The node's id, of which two copies are kept: without it records that are sent again would carry other
+/// record ids.
+fn node_id(disk: &dyn Disk, data_dir: &Path) -> Result<u128, DataDirError> {
+    let paths = ["node-id", "node-id.copy"].map(|name| data_dir.join(name));
+    let mut nodes = [None; 2];
+    for (path, node) in paths.iter().zip(&mut nodes) {
+        let failed = |error| DataDirError::Io { path: path.clone(), error };
+        match read_node_id(path) {
+            Ok(found) => *node = Some(found),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if is_damage(&error) => {
+                let reason = "it does not hold 32 hexadecimal digits and their checksum".into();
+                let report = Report { kind: "node id", reason, found: Value::Null };
+                let kept = disk::quarantine(disk, data_dir, path, "", &report).map_err(failed)?;
+                error!(event = "node_id_damaged", path = %path.display(), kept = %kept.display(),
+                    "the node's id cannot be read and was moved away; its other copy counts, or a new id: then \
+                     records that are sent again carry other record ids");
+            }
+            Err(error) => return Err(failed(error)),
         }
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            Err(DataDirError::NodeId(path.to_owned()))
-        }
-        Err(error) => Err(failed(error)),
     }
+    let node = nodes[0].or(nodes[1]).unwrap_or_else(|| fastrand::u128(..));
+    // The copy first: it is there before an id is used.
+    for (path, found) in paths.iter().zip(nodes).rev() {
+        if found != Some(node) {
+            let failed = |error| DataDirError::Io { path: path.clone(), error };
+            disk::replace(disk, path, &[written(node).as_bytes()]).map_err(failed)?;
+        }
+    }
+    Ok(node)
+}
+
+fn is_damage(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::IsADirectory) || disk::is_damage(error)
+}
+
+fn read_node_id(path: &Path) -> io::Result<u128> {
+    let text = fs::read_to_string(path)?;
+    let node = text.get(..32).and_then(|digits| u128::from_str_radix(digits, 16).ok());
+    node.filter(|node| written(*node) == text).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// 32 hexadecimal digits and their CRC-32: a flipped bit makes a digit of a digit.
+fn written(node: u128) -> String {
+    let digits = format!("{node:032x}");
+    format!("{digits} crc32={:08x}\n", crc32fast::hash(digits.as_bytes()))
 }
 
 #[cfg(test)]
@@ -96,9 +124,32 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_node_id_is_never_replaced_silently() {
+    fn a_damaged_node_id_is_restored_from_its_copy() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("node-id"), "??").unwrap();
-        assert!(matches!(DataDir::open(&HostDisk, folder.path()), Err(DataDirError::NodeId(_))));
+        let node = || DataDir::open(&HostDisk, folder.path()).unwrap().node;
+        let first = node();
+        for name in ["node-id", "node-id.copy"] {
+            let good = written(first);
+            let other_digit = good.replacen(&good[..1], if good.starts_with('0') { "1" } else { "0" }, 1);
+            for damaged in ["??", "", "0f", "\u{0}\u{0}", &good[..32], &other_digit] {
+                fs::write(folder.path().join(name), damaged).unwrap();
+                assert_eq!(node(), first, "{name} was {damaged:?}");
+            }
+            fs::remove_file(folder.path().join(name)).unwrap();
+            assert_eq!(node(), first, "{name} was removed");
+        }
+    }
+
+    #[test]
+    fn a_node_without_a_readable_id_gets_a_new_one_and_keeps_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = || DataDir::open(&HostDisk, folder.path()).unwrap().node;
+        let first = node();
+        for name in ["node-id", "node-id.copy"] {
+            fs::write(folder.path().join(name), "??").unwrap();
+        }
+        let second = node();
+        assert_ne!(first, second);
+        assert_eq!(node(), second);
     }
 }

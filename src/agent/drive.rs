@@ -8,12 +8,12 @@ use tracing::{info, warn};
 
 use super::bell::Bell;
 use super::data_dir::DataDir;
-use super::keeper::Keeper;
+use super::keeper::{Keeper, Kept};
 use super::pipeline::Pipeline;
+use crate::buffer::{BufferSettings, Durability};
 use crate::disk::Disk;
 use crate::tail::Watcher;
 use crate::telemetry::Heartbeat;
-use crate::units::ByteSize;
 
 /// Between two rounds over the files that were written to. A line waits that long at most, and a file that is
 /// written all the time costs twenty turns a second and not one a line.
@@ -26,8 +26,10 @@ const SCAN_PAUSE: Pause =
 const RESCAN: Pause = Pause { least: Duration::from_secs(30), times: 1000, most: Duration::from_secs(600) };
 /// So many times what a look takes lie between two where folders are polled, up to so long.
 const POLL: (u32, Duration) = (20, Duration::from_secs(10));
-/// Between syncs and checkpoints: what a power loss may take back (to be read again), at most.
-const SYNC: Duration = Duration::from_secs(1);
+/// A look at all folders while a file waits for its end.
+const SETTLING: Duration = Duration::from_secs(1);
+/// Between two looks at a disk that is full or fails.
+const DISK_PAUSE: Duration = Duration::from_secs(1);
 /// Between two measurements of how far behind the files are.
 const MEASURE: Duration = Duration::from_secs(10);
 /// Turns between two looks at the bell and the clock.
@@ -56,7 +58,7 @@ pub(super) struct Drive {
     pub(super) stop: Arc<AtomicBool>,
     pub(super) disk: Arc<dyn Disk>,
     pub(super) data_dir: Arc<DataDir>,
-    pub(super) min_disk_free: ByteSize,
+    pub(super) buffer: BufferSettings,
     pub(super) poll_interval: Duration,
     /// Read what is there now, to its end, and return.
     pub(super) once: bool,
@@ -65,6 +67,10 @@ pub(super) struct Drive {
     scan_wanted: bool,
     /// How long the last one took.
     scan_took: Duration,
+    /// Nothing more is read before a checkpoint is durable.
+    owes_checkpoint: bool,
+    /// The disk failed: the next checkpoint is not tried before this.
+    not_before: Option<Instant>,
 }
 
 impl Drive {
@@ -77,7 +83,7 @@ impl Drive {
         stop: Arc<AtomicBool>,
         disk: Arc<dyn Disk>,
         data_dir: Arc<DataDir>,
-        min_disk_free: ByteSize,
+        buffer: BufferSettings,
         poll_interval: Duration,
         once: bool,
     ) -> Self {
@@ -89,12 +95,14 @@ impl Drive {
             stop,
             disk,
             data_dir,
-            min_disk_free,
+            buffer,
             poll_interval,
             once,
             disk_low: false,
             scan_wanted: false,
             scan_took: Duration::ZERO,
+            owes_checkpoint: true,
+            not_before: None,
         }
     }
 
@@ -102,8 +110,7 @@ impl Drive {
     /// where a route began is decided once, and must not be decided again after a crash.
     pub(super) fn begin(&mut self) {
         self.scan();
-        self.keeper.keep(self.pipeline.snapshot(SystemTime::now()));
-        self.keeper.wait();
+        self.checkpoint_now();
         let files = self.pipeline.tailer.open_files();
         info!(event = "ready", files, "{files} files are followed");
     }
@@ -112,6 +119,7 @@ impl Drive {
     pub(super) fn run(mut self, heart: &Heartbeat) -> Self {
         let start = Instant::now();
         let (mut last_scan, mut next_scan, mut next_sync) = (start, start + self.scan_after(), start);
+        let mut next_look = start;
         let mut next_measure = start;
         while !self.stop.load(Ordering::Acquire) {
             heart.beat(Instant::now());
@@ -126,31 +134,38 @@ impl Drive {
                 (last_scan, next_scan) = (now, now + self.scan_after());
             }
             self.pipeline.take_lost(now);
-            if now >= next_sync {
+            if now >= next_look {
                 self.look_at_disk();
+                next_look = now + DISK_PAUSE;
                 self.scan_wanted |= self.pipeline.tailer.wants_scan();
             }
-            if now >= next_sync || self.pipeline.wants_release() {
+            if now >= next_sync || self.pipeline.wants_release() || self.pipeline.wants_names() {
                 self.checkpoint();
-                next_sync = now + SYNC;
+                next_sync = now + self.buffer.sync.interval();
             }
             if now >= next_measure {
                 self.pipeline.measure();
                 next_measure = now + MEASURE;
             }
             self.pipeline.flush_due(now);
-            if self.disk_low {
-                self.bell.wait(SYNC);
+            if self.owes_checkpoint && !self.disk_low {
+                self.checkpoint_now();
+            }
+            if self.owes_checkpoint || self.disk_low {
+                self.bell.pause(DISK_PAUSE);
                 continue;
             }
             let busy = self.turns();
+            if self.buffer.sync == Durability::Always && self.pipeline.wants_checkpoint() {
+                self.checkpoint_now();
+            }
             if busy {
                 continue;
             }
             if self.once && !self.pipeline.is_blocked() {
                 break;
             }
-            let mut until = next_scan.min(next_sync);
+            let mut until = next_scan.min(next_sync).min(next_look);
             if self.scan_wanted {
                 until = until.min(last_scan + SCAN_PAUSE.after(self.scan_took));
             }
@@ -162,6 +177,9 @@ impl Drive {
             self.pipeline.retry_blocked();
         }
         if !self.once {
+            if self.pipeline.wants_names() {
+                self.checkpoint_now();
+            }
             self.pipeline.read_deleted(Instant::now(), SystemTime::now());
         }
         self.pipeline.measure();
@@ -170,9 +188,7 @@ impl Drive {
 
     /// The last checkpoint.
     pub(super) fn end(&mut self) {
-        self.keeper.wait();
-        self.keeper.keep(self.pipeline.snapshot(SystemTime::now()));
-        self.keeper.wait();
+        self.checkpoint_now();
     }
 
     fn turns(&mut self) -> bool {
@@ -197,23 +213,46 @@ impl Drive {
             let (times, most) = POLL;
             Pause { least: self.poll_interval, times, most }.after(self.scan_took)
         } else if self.pipeline.tailer.wants_scan() {
-            SYNC
+            SETTLING
         } else {
             RESCAN.after(self.scan_took)
         }
     }
 
     fn checkpoint(&mut self) {
-        if self.keeper.is_free() && self.pipeline.wants_checkpoint() {
+        if let Some(kept) = self.keeper.finished() {
+            self.kept(&kept);
+        }
+        let now = Instant::now();
+        let may = !self.keeper.is_busy() && self.not_before.is_none_or(|time| time <= now);
+        if may && self.pipeline.wants_checkpoint() {
             self.keeper.keep(self.pipeline.snapshot(SystemTime::now()));
         }
     }
 
+    /// Writes a checkpoint and waits for it. Where it fails, it is owed.
+    fn checkpoint_now(&mut self) {
+        if let Some(kept) = self.keeper.wait() {
+            self.kept(&kept);
+        }
+        self.keeper.keep(self.pipeline.snapshot(SystemTime::now()));
+        let kept = self.keeper.wait();
+        self.owes_checkpoint = kept.is_none_or(|kept| {
+            self.kept(&kept);
+            !kept.saved
+        });
+    }
+
+    fn kept(&mut self, kept: &Kept) {
+        self.pipeline.kept(kept);
+        self.not_before = (!kept.saved || kept.held).then(|| Instant::now() + DISK_PAUSE);
+    }
+
     fn look_at_disk(&mut self) {
         let path = &self.data_dir.path;
-        let low = self.disk.free(path).is_ok_and(|free| free < self.min_disk_free.0);
+        let low = self.disk.free(path).is_ok_and(|free| free < self.buffer.min_disk_free.0);
         if low != self.disk_low {
-            let least = self.min_disk_free;
+            let least = self.buffer.min_disk_free;
             if low {
                 warn!(event = "disk_low", path = %path.display(), min_disk_free = %least,
                     "reading pauses: the disk of data_dir has less room than buffer.min_disk_free");

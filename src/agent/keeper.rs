@@ -1,10 +1,13 @@
 //! Making things durable, in a thread of its own: sync, then checkpoint, then let chunks go.
 //!
 //! The order is the promise: a checkpoint is written only when everything that it says is in the buffers was
-//! synced (or delivered already), and a chunk is removed only when a durable checkpoint covers it. Should a
-//! sync fail, the kernel may have dropped what it could not write, and asking again would wrongly answer
-//! success. So from then on no checkpoint is written until all that was in the buffer at that time was
-//! delivered: until then a power loss means reading those lines again, never losing them.
+//! synced (or delivered already), and a chunk is removed only when a durable checkpoint covers it.
+//!
+//! Should a sync of a buffer fail, the kernel may have dropped what it could not write, and asking again would
+//! wrongly answer success. So from then on that destination is *held*: until all that was in its buffer at that
+//! time was delivered, checkpoints say of it what the last durable one said, and none of its chunks is
+//! removed. A power loss then means reading those lines again, never losing them. The chunk that was being
+//! written is closed, so that the hold can end. Other destinations go on.
 
 use std::collections::HashMap;
 use std::io;
@@ -16,10 +19,12 @@ use std::thread::JoinHandle;
 use tracing::{error, info};
 
 use super::bell::Bell;
+use super::held::Held;
 use super::totals::Totals;
-use crate::buffer::{Queue, SyncPoint};
+use crate::buffer::{Durability, Queue, SyncPoint};
 use crate::disk::Disk;
-use crate::source::{DestinationName, Mark};
+use crate::source::DestinationName;
+use crate::tail::checkpoint::Loaded;
 use crate::tail::{Checkpoint, checkpoint};
 
 /// Everything as it was at one instant.
@@ -28,28 +33,32 @@ pub(super) struct Snapshot {
     pub(super) points: Vec<(Queue, SyncPoint)>,
 }
 
+/// What became of a snapshot.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Kept {
+    /// A checkpoint of it is durable. Otherwise the one before still counts, and another is due.
+    pub(super) saved: bool,
+    /// Destinations whose buffers could not be made durable: what they are writing to is to be closed.
+    pub(super) failed: Vec<DestinationName>,
+    /// A destination is held, so that not everything was let go that could have been.
+    pub(super) held: bool,
+}
+
 /// The thread's handle. Dropped, it finishes what it was given and ends.
 pub(super) struct Keeper {
     snapshots: Option<SyncSender<Snapshot>>,
-    done: Receiver<()>,
+    done: Receiver<Kept>,
     busy: bool,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Keeper {
-    pub(super) fn start(
-        disk: Arc<dyn Disk>,
-        data_dir: PathBuf,
-        totals: Totals,
-        bell: Bell,
-    ) -> io::Result<Self> {
+    pub(super) fn start(mut work: Work, bell: Bell) -> io::Result<Self> {
         let (snapshots, receiver) = sync_channel(1);
-        let (sender, done): (Sender<()>, _) = channel();
-        let mut work = Work { disk, data_dir, totals, held: HashMap::new() };
+        let (sender, done): (Sender<Kept>, _) = channel();
         let thread = std::thread::Builder::new().name("keeper".into()).spawn(move || {
             for snapshot in receiver {
-                work.keep(snapshot);
-                if sender.send(()).is_err() {
+                if sender.send(work.keep(snapshot)).is_err() {
                     break;
                 }
                 bell.ring();
@@ -58,29 +67,36 @@ impl Keeper {
         Ok(Self { snapshots: Some(snapshots), done, busy: false, thread: Some(thread) })
     }
 
-    /// Whether it can take a snapshot now. Its death is the caller's death.
-    pub(super) fn is_free(&mut self) -> bool {
-        match self.done.try_recv() {
-            Ok(()) => self.busy = false,
-            Err(TryRecvError::Empty) => {}
-            Err(TryRecvError::Disconnected) => panic!("the thread that writes checkpoints died"),
-        }
-        !self.busy
+    /// Whether it is at work on a snapshot, as far as was told.
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy
     }
 
-    /// Hands a snapshot over; [`is_free`](Self::is_free) was true.
+    /// What became of the last snapshot, once, when that is known. Its death is the caller's death.
+    pub(super) fn finished(&mut self) -> Option<Kept> {
+        match self.done.try_recv() {
+            Ok(kept) => {
+                self.busy = false;
+                Some(kept)
+            }
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => panic!("the thread that writes checkpoints died"),
+        }
+    }
+
+    /// Hands a snapshot over; it was not busy.
     pub(super) fn keep(&mut self, snapshot: Snapshot) {
         self.busy = true;
         let sender = self.snapshots.as_ref().expect("taken only when dropped");
         sender.send(snapshot).expect("the thread that writes checkpoints lives as long as its handle");
     }
 
-    /// Waits until what was handed over is done.
-    pub(super) fn wait(&mut self) {
-        if self.busy {
-            self.done.recv().expect("the thread that writes checkpoints died");
-            self.busy = false;
+    /// Waits until what was handed over is done, and tells what became of it.
+    pub(super) fn wait(&mut self) -> Option<Kept> {
+        if !std::mem::take(&mut self.busy) {
+            return None;
         }
+        Some(self.done.recv().expect("the thread that writes checkpoints died"))
     }
 }
 
@@ -93,36 +109,58 @@ impl Drop for Keeper {
     }
 }
 
-struct Work {
+/// What the thread does, without the thread.
+pub(super) struct Work {
     disk: Arc<dyn Disk>,
     data_dir: PathBuf,
+    durability: Durability,
     totals: Totals,
-    /// Destinations with a failed sync, and up to where they must be delivered before they count again.
-    held: HashMap<DestinationName, Mark>,
+    held: HashMap<DestinationName, Held>,
 }
 
 impl Work {
-    fn keep(&mut self, snapshot: Snapshot) {
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        data_dir: PathBuf,
+        durability: Durability,
+        totals: Totals,
+    ) -> Self {
+        Self { disk, data_dir, durability, totals, held: HashMap::new() }
+    }
+
+    /// Makes a snapshot durable, then lets chunks go.
+    pub(super) fn keep(&mut self, mut snapshot: Snapshot) -> Kept {
+        let mut kept = Kept { saved: false, failed: Vec::new(), held: false };
         for (queue, point) in &snapshot.points {
             if let Err(error) = self.sync(point) {
+                kept.failed.push(queue.name().clone());
                 self.totals.sync_failures.inc_by(1);
                 error!(event = "sync_failed", destination = %queue.name(), %error,
-                    "the buffer could not be made durable; no checkpoint is written until its records are delivered");
-                self.held.insert(queue.name().clone(), point.mark);
-            }
-            if self.held.get(queue.name()).is_some_and(|mark| queue.is_settled_to(*mark)) {
-                info!(event = "sync_recovered", destination = %queue.name(), "what could not be made durable was delivered");
-                self.held.remove(queue.name());
+                    "the buffer could not be made durable; no chunk of it is removed until its records are delivered");
+                if !self.hold(queue.name(), point) {
+                    return kept;
+                }
             }
         }
-        if !self.held.is_empty() {
-            return;
-        }
+        self.held.retain(|name, held| {
+            let queue = snapshot.points.iter().find(|(queue, _)| queue.name() == name);
+            let settled = queue.is_none_or(|(queue, _)| queue.is_settled_to(held.until));
+            if settled {
+                info!(event = "sync_recovered", destination = %name, "what could not be made durable was delivered");
+            } else {
+                held.restore(name, &mut snapshot.checkpoint);
+            }
+            !settled
+        });
+        kept.held = !self.held.is_empty();
         match checkpoint::save(&*self.disk, &self.data_dir, &snapshot.checkpoint) {
             Ok(()) => {
+                kept.saved = true;
                 self.totals.checkpoints.inc_by(1);
                 for (queue, point) in &snapshot.points {
-                    queue.release(&point.release);
+                    if !self.held.contains_key(queue.name()) {
+                        queue.release(&point.release);
+                    }
                 }
             }
             Err(error) => {
@@ -131,12 +169,34 @@ impl Work {
                     "the checkpoint could not be written; the last one still counts, and it is tried again");
             }
         }
+        kept
     }
 
+    /// Every file is tried, even after one has failed: what can be made durable is.
     fn sync(&self, point: &SyncPoint) -> io::Result<()> {
-        for file in &point.files {
-            file.sync()?;
+        if self.durability == Durability::Never {
+            return Ok(());
         }
-        point.folder.as_ref().map_or(Ok(()), |folder| self.disk.sync_folder(folder))
+        let mut outcome = Ok(());
+        for file in &point.files {
+            outcome = outcome.and(file.sync());
+        }
+        outcome.and(point.folder.as_ref().map_or(Ok(()), |folder| self.disk.sync_folder(folder)))
+    }
+
+    /// Notes that what a queue holds now may not be durable. Returns whether checkpoints can leave it out.
+    fn hold(&mut self, name: &DestinationName, point: &SyncPoint) -> bool {
+        if let Some(held) = self.held.get_mut(name) {
+            held.until = point.mark;
+            return true;
+        }
+        match checkpoint::load(&self.data_dir) {
+            Ok(Loaded::Checkpoint(last)) => {
+                self.held.insert(name.clone(), Held::new(name, &last, point.mark));
+                true
+            }
+            // What was durable is not known, so nothing can be said that is.
+            _ => false,
+        }
     }
 }

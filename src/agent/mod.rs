@@ -16,9 +16,12 @@
 mod bell;
 mod burial;
 mod casualties;
+#[cfg(test)]
+mod crash;
 mod data_dir;
 mod delivery;
 mod drive;
+mod held;
 mod keeper;
 mod lane;
 #[cfg(test)]

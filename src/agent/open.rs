@@ -7,13 +7,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use serde_json::Value;
 use tracing::{error, info, warn};
 
 use super::bell::Bell;
 use super::data_dir::DataDir;
-use crate::buffer::{self, Appender, Budget, Chain, Open, Queue, Recovered};
+use crate::buffer::{self, Appender, Budget, Chain, Known, Open, Queue, Recovered};
 use crate::config::Config;
-use crate::disk::Disk;
+use crate::disk::{self, Disk, Report};
 use crate::source::{DestinationName, Incarnation};
 use crate::tail::checkpoint::{self, Loaded};
 use crate::tail::{Checkpoint, Entry, Progress, Route, Selection, Tailer};
@@ -37,7 +38,7 @@ pub(super) fn open(
     now: Instant,
     wall: SystemTime,
 ) -> io::Result<State> {
-    let checkpoint = load(&**disk, &data_dir.path)?;
+    let Found { checkpoint, is_last } = load(config, &**disk, &data_dir.path)?;
     let budget = Budget::new(config.buffer.max_size.0);
     let mut turn = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.turn);
     let mut appenders = Vec::new();
@@ -49,8 +50,10 @@ pub(super) fn open(
             data_dir: &data_dir.path,
             settings: destination.queue.clone(),
             chunk_size: config.buffer.chunk_size.0,
-            // A destination that the checkpoint does not know was added since: all of its queue is after it.
-            mark: checkpoint.as_ref().and_then(|checkpoint| checkpoint.marks.get(&destination.name).copied()),
+            known: checkpoint
+                .as_ref()
+                .filter(|_| is_last)
+                .and_then(|checkpoint| known(checkpoint, &destination.name)),
             disk: Arc::clone(disk),
             budget: Arc::clone(&budget),
             wake: Arc::new(move || ring.ring()),
@@ -70,7 +73,7 @@ pub(super) fn open(
         })
         .collect();
     let mut tailer = Tailer::new(config.tail.clone(), routes, checkpoint.as_ref(), now, wall);
-    merge(config, &mut tailer, &found, now);
+    merge(config, &mut tailer, &found, is_last, now);
     let chains = appenders
         .iter()
         .map(|appender| (appender.queue().clone(), chain(&tailer, appender.queue().name())))
@@ -78,30 +81,54 @@ pub(super) fn open(
     Ok(State { tailer, appenders, chains, turn })
 }
 
-fn load(disk: &dyn Disk, data_dir: &Path) -> io::Result<Option<Checkpoint>> {
-    match checkpoint::load(data_dir)? {
-        Loaded::None => Ok(None),
-        Loaded::Checkpoint(checkpoint) => {
-            info!(
-                event = "checkpoint_loaded",
-                files = checkpoint.files.len(),
-                "going on where the last run ended"
-            );
-            Ok(Some(*checkpoint))
-        }
-        Loaded::Damaged(reason) => {
-            let folder = data_dir.join("quarantine");
-            disk.create_folder(&folder)?;
-            let stamp =
-                SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis());
-            let kept = folder.join(format!("checkpoint-{stamp}"));
-            disk.rename(&checkpoint::path_in(data_dir), &kept)?;
-            error!(event = "checkpoint_damaged", reason, kept = %kept.display(),
-                "the checkpoint cannot be read and was moved away; positions are taken from the buffers where they \
-                 still have records, other files begin as on a first start");
-            Ok(None)
+fn known(checkpoint: &Checkpoint, destination: &DestinationName) -> Option<Known> {
+    let mark = *checkpoint.marks.get(destination)?;
+    let first = checkpoint.first.get(destination).copied().unwrap_or_default();
+    Some(Known { first, mark })
+}
+
+/// The last checkpoint that can be read, and whether it is the last that was written.
+struct Found {
+    checkpoint: Option<Checkpoint>,
+    is_last: bool,
+}
+
+fn load(config: &Config, disk: &dyn Disk, data_dir: &Path) -> io::Result<Found> {
+    let previous = checkpoint::previous_in(data_dir);
+    if previous.is_dir() {
+        // No file could take its place.
+        quarantine_checkpoint(disk, data_dir, &previous, "a file should be here")?;
+    }
+    let mut is_last = true;
+    loop {
+        match checkpoint::load(data_dir)? {
+            Loaded::None if is_last => return Ok(Found { checkpoint: None, is_last }),
+            Loaded::None => {
+                // It is not the first start, though nothing is known of the others: everything is read.
+                let routes = config.routes.iter().map(|route| route.name.clone()).collect();
+                let checkpoint = Checkpoint { routes, ..Checkpoint::default() };
+                return Ok(Found { checkpoint: Some(checkpoint), is_last });
+            }
+            Loaded::Checkpoint(checkpoint) => {
+                let files = checkpoint.files.len();
+                info!(event = "checkpoint_loaded", files, "going on where the last run ended");
+                return Ok(Found { checkpoint: Some(*checkpoint), is_last });
+            }
+            Loaded::Damaged { path, reason } => {
+                is_last = false;
+                quarantine_checkpoint(disk, data_dir, &path, &reason)?;
+            }
         }
     }
+}
+
+fn quarantine_checkpoint(disk: &dyn Disk, data_dir: &Path, path: &Path, reason: &str) -> io::Result<()> {
+    let report = Report { kind: "checkpoint", reason: reason.into(), found: Value::Null };
+    let kept = disk::quarantine(disk, data_dir, path, "", &report)?;
+    error!(event = "checkpoint_damaged", reason, kept = %kept.display(),
+        "a checkpoint cannot be read and was moved away; the one before it counts, and what the buffers \
+         still hold; lines that were delivered since are sent again, with the same record ids");
+    Ok(())
 }
 
 /// Takes over what frames after the checkpoint say: who the files are, and where they stand.
@@ -109,6 +136,7 @@ fn merge(
     config: &Config,
     tailer: &mut Tailer,
     found: &[(DestinationName, HashMap<Incarnation, Recovered>)],
+    is_last: bool,
     now: Instant,
 ) {
     let mut latest: HashMap<Incarnation, (u64, Entry)> = HashMap::new();
@@ -133,10 +161,18 @@ fn merge(
     latest.sort_by_key(|(turn, _)| *turn);
     for (_, mut entry) in latest {
         if tailer.entry(entry.incarnation).is_none() {
-            // Met after the checkpoint, so not at a route's first start: it began at its beginning for all.
+            // Met after the checkpoint, so not at a route's first start: it began at its beginning for all. If
+            // the last checkpoint is not to be had, what is not in a buffer any more was delivered.
             let route = config.routes.iter().find(|route| route.name == entry.route);
+            let began = |to: &DestinationName| {
+                let recovered = found
+                    .iter()
+                    .find(|(name, _)| name == to)
+                    .and_then(|(_, files)| files.get(&entry.incarnation));
+                recovered.filter(|_| !is_last).map(|recovered| recovered.from.clone()).unwrap_or_default()
+            };
             entry.progress = route
-                .map(|route| route.to.iter().map(|to| Progress::at(to.clone(), Default::default())).collect())
+                .map(|route| route.to.iter().map(|to| Progress::at(to.clone(), began(to))).collect())
                 .unwrap_or_default();
         }
         tailer.recovered(entry, now);

@@ -4,14 +4,14 @@
 //! destinations: records and position together. Nothing of a line is kept between turns but a group that is
 //! still open, and of that the position knows where it began.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{debug, error, warn};
 
 use super::casualties::{Casualties, Graves};
-use super::keeper::Snapshot;
+use super::keeper::{Kept, Snapshot};
 use super::lane::{Cursor, Lane};
 use super::totals::Totals;
 use crate::buffer::{Append, Appender, Body, DeadLetters, Step};
@@ -30,6 +30,8 @@ use crate::tail::{Checkpoint, Lines, ReadOutcome, Repair, TailSettings, Tailer};
 pub(super) const BLOCK: usize = 256 << 10;
 /// What a runtime puts in front of a line's text, generously.
 const LINE_OVERHEAD: usize = 64 << 10;
+/// Before a buffer that could not be written is tried again.
+const DISK_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a route does with its files' lines.
 pub(super) struct Plan {
@@ -45,6 +47,8 @@ pub(super) struct Pipeline {
     pub(super) tailer: Tailer,
     plans: Vec<Plan>,
     outs: Vec<Appender>,
+    /// For each of them until when it is not tried, because the disk failed.
+    paused: Vec<Option<Instant>>,
     lanes: HashMap<Incarnation, Lane>,
     ready: VecDeque<Incarnation>,
     queued: HashSet<Incarnation>,
@@ -52,6 +56,13 @@ pub(super) struct Pipeline {
     graves: Graves,
     /// Lanes with a group that is still open.
     grouping: HashSet<Incarnation>,
+    /// Files whose incarnation is durable. No line of another is read: a power loss would take the incarnation
+    /// back, and what was sent by then would be sent again with other record ids.
+    named: HashSet<Incarnation>,
+    /// Those of the snapshot that is being made durable.
+    naming: Vec<Incarnation>,
+    /// Files that wait for it.
+    nameless: HashSet<Incarnation>,
     scratch: Scratch,
     settings: TailSettings,
     node: u128,
@@ -102,12 +113,16 @@ impl Pipeline {
         Self {
             tailer,
             plans,
+            paused: vec![None; outs.len()],
             outs,
             lanes: HashMap::new(),
             ready: VecDeque::new(),
             queued: HashSet::new(),
             graves: Graves::new(node, letters),
             grouping: HashSet::new(),
+            named: HashSet::new(),
+            naming: Vec::new(),
+            nameless: HashSet::new(),
             scratch: Scratch::default(),
             settings,
             node,
@@ -132,9 +147,9 @@ impl Pipeline {
         }
     }
 
-    /// Whether some destination without room holds a file back.
+    /// Whether a file waits for a checkpoint, or for a destination that has no room.
     pub(super) fn is_blocked(&self) -> bool {
-        self.lanes.values().any(|lane| lane.cursors.iter().any(|cursor| cursor.blocked))
+        self.wants_names() || self.lanes.values().any(|lane| lane.cursors.iter().any(|cursor| cursor.blocked))
     }
 
     /// Files that a destination without room holds back get another try.
@@ -286,6 +301,10 @@ impl Pipeline {
     fn lane(&mut self, incarnation: Incarnation) -> Option<Lane> {
         let limits = self.limits();
         let entry = self.tailer.entry(incarnation)?;
+        if !self.named.contains(&incarnation) {
+            self.nameless.insert(incarnation);
+            return None;
+        }
         let route = self.plans.iter().position(|plan| plan.name == entry.route)?;
         let plan = &self.plans[route];
         let kubernetes = Pod::from_path(&entry.path).map(|pod| pod.fields());
@@ -328,9 +347,7 @@ impl Pipeline {
         to_end: bool,
     ) -> Turn {
         let cursor = &lane.cursors[index];
-        let mut may_go_on =
-            |out: &usize| self.outs[*out].has_room(4 * BLOCK as u64) && self.graves.is_open(*out, now);
-        if cursor.blocked && !cursor.to.iter().all(&mut may_go_on) {
+        if cursor.blocked && !cursor.to.iter().all(|out| self.may_take(*out, now)) {
             // The file is its buffer: that it was emptied must be seen while a copy is still there.
             return if self.tailer.is_replaced(incarnation) { Turn::Replaced } else { Turn::Blocked };
         }
@@ -345,6 +362,12 @@ impl Pipeline {
         };
         self.scratch = scratch;
         turn
+    }
+
+    fn may_take(&mut self, out: usize, now: Instant) -> bool {
+        self.paused[out].is_none_or(|until| until <= now)
+            && self.outs[out].has_room(4 * BLOCK as u64)
+            && self.graves.is_open(out, now)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the state of one turn")]
@@ -519,6 +542,7 @@ impl Pipeline {
                     Step { turn: self.turn, incarnation, from, to: position, repair: cursor.is_repair() };
                 match appender.append(&body, &step, wall) {
                     Append::Done => {
+                        self.paused[*out] = None;
                         self.totals.frames.inc();
                     }
                     Append::Full => {
@@ -528,6 +552,7 @@ impl Pipeline {
                     }
                     Append::Failed(error) => {
                         error!(event = "append_failed", destination = %name, %error, "the buffer cannot be written; it is tried again");
+                        self.paused[*out] = Some(now + DISK_PAUSE);
                         stuck.push(*out);
                         continue;
                     }
@@ -597,6 +622,11 @@ impl Pipeline {
         self.dirty || self.outs.iter().any(|out| out.queue().wants_checkpoint())
     }
 
+    /// Whether files wait for a checkpoint that knows them.
+    pub(super) fn wants_names(&self) -> bool {
+        !self.nameless.is_empty()
+    }
+
     /// Whether a buffer could take more if a checkpoint let chunks go.
     pub(super) fn wants_release(&self) -> bool {
         self.outs.iter().any(|out| out.queue().wants_release())
@@ -613,7 +643,8 @@ impl Pipeline {
         self.dirty = false;
         self.tailer.forget(wall);
         let mut points = Vec::new();
-        let mut marks: std::collections::BTreeMap<DestinationName, _> = std::collections::BTreeMap::new();
+        let mut marks: BTreeMap<DestinationName, _> = BTreeMap::new();
+        let mut first: BTreeMap<DestinationName, _> = BTreeMap::new();
         for out in &self.outs {
             let queue = out.queue().clone();
             let point = queue.sync_point();
@@ -626,8 +657,10 @@ impl Pipeline {
                 }
             }
             marks.insert(queue.name().clone(), point.mark);
+            first.insert(queue.name().clone(), point.first);
             points.push((queue, point));
         }
+        self.naming = self.tailer.entries().map(|entry| entry.incarnation).collect();
         let saved = wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis() as u64;
         let checkpoint = Checkpoint {
             saved,
@@ -635,9 +668,26 @@ impl Pipeline {
             known_until: self.tailer.known_until(),
             routes: self.tailer.started().cloned().collect(),
             marks,
+            first,
             files: self.tailer.entries().cloned().collect(),
         };
         Snapshot { checkpoint, points }
+    }
+
+    /// What became of a snapshot.
+    pub(super) fn kept(&mut self, kept: &Kept) {
+        self.dirty |= !kept.saved;
+        if kept.saved {
+            self.named = self.naming.drain(..).collect();
+            for incarnation in std::mem::take(&mut self.nameless) {
+                self.enqueue(incarnation);
+            }
+        }
+        for out in &mut self.outs {
+            if kept.failed.contains(out.queue().name()) {
+                out.finish_chunk();
+            }
+        }
     }
 }
 

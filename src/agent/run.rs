@@ -10,14 +10,14 @@ use prometheus_client::registry::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::bell::Bell;
 use super::burial::Burial;
 use super::data_dir::{DataDir, DataDirError};
 use super::delivery::{Delivery, Phase};
 use super::drive::Drive;
-use super::keeper::Keeper;
+use super::keeper::{Keeper, Work};
 use super::open;
 use super::pipeline::{Pipeline, Plan};
 use super::totals::Totals;
@@ -34,6 +34,8 @@ use crate::telemetry::{Liveness, Suppressed, metrics};
 
 /// Reading looks at its bell at least once a second; a part that is silent for this long is stuck.
 const READING_LIMIT: Duration = Duration::from_secs(60);
+/// Before a disk that refused at the start is tried again.
+const START_PAUSE: Duration = Duration::from_secs(1);
 /// Delivery wakes every five seconds.
 const DELIVERY_LIMIT: Duration = Duration::from_secs(60);
 
@@ -71,6 +73,18 @@ pub enum Failure {
     Died(String),
 }
 
+impl Failure {
+    /// Whether somebody may make room on the disk, or make it writable, while we wait.
+    fn may_pass(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        let error = match self {
+            Self::DataDir(DataDirError::Io { error, .. }) | Self::Open { error, .. } => error,
+            _ => return false,
+        };
+        matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
+    }
+}
+
 /// Runs until SIGTERM or SIGINT, or with [`Options::once`] until everything is delivered.
 ///
 /// # Errors
@@ -87,9 +101,22 @@ pub async fn run(config: Config, options: Options) -> Result<(), Failure> {
         Some(admin) => Some(admin::bind(admin.listen).await.map_err(Failure::Admin)?),
         None => None,
     };
-    let mut registry = metrics::registry();
     let once = options.once;
-    let mut agent = Agent::build(&config, &options, &mut registry)?;
+    let (mut agent, registry) = loop {
+        let mut registry = metrics::registry();
+        match Agent::build(&config, &options, &mut registry) {
+            Ok(agent) => break (agent, registry),
+            Err(failure) if !once && failure.may_pass() => {
+                error!(event = "start_postponed", error = %failure, "the disk of data_dir refuses; it is tried again until it takes what is written");
+            }
+            Err(failure) => return Err(failure),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(START_PAUSE) => {}
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+        }
+    };
     let mut side = JoinSet::new();
     if let Some(listener) = admin {
         let watched = agent.watched.clone();
@@ -185,8 +212,9 @@ impl Agent {
             turn,
             totals.clone(),
         );
-        let keeper = Keeper::start(Arc::clone(&disk), data_dir.path.clone(), totals.clone(), bell.clone())
-            .map_err(Failure::System)?;
+        let durability = config.buffer.sync;
+        let work = Work::new(Arc::clone(&disk), data_dir.path.clone(), durability, totals.clone());
+        let keeper = Keeper::start(work, bell.clone()).map_err(Failure::System)?;
         let ring = bell.clone();
         let watcher = Watcher::new(config.tail.watch, move || ring.ring());
         let stop = Arc::new(AtomicBool::new(false));
@@ -198,7 +226,7 @@ impl Agent {
             Arc::clone(&stop),
             Arc::clone(&disk),
             Arc::clone(&data_dir),
-            config.buffer.min_disk_free,
+            config.buffer.clone(),
             config.tail.poll_interval,
             options.once,
         );

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::bell::Bell;
 use super::data_dir::DataDir;
+use super::keeper::Kept;
 use super::open;
 use super::pipeline::{Pipeline, Plan};
 use super::totals::Totals;
@@ -75,6 +76,9 @@ impl Bench {
     fn read(&mut self) {
         let wall = SystemTime::now();
         self.pipeline.scan(self.now, wall);
+        // As if a checkpoint had been written, so that files met just now are read.
+        self.pipeline.snapshot(wall);
+        self.pipeline.kept(&Kept { saved: true, failed: Vec::new(), held: false });
         self.pipeline.retry_blocked();
         while self.pipeline.turn(self.now, wall, false) {}
     }

@@ -6,8 +6,11 @@
 //!
 //! ```text
 //! acks file   magic "KTLACKS1" │ entry │ entry │ …
-//! entry (12)  first record │ end (the record after the last) │ CRC-32 of both
+//! entry (12)  first record │ end (the record after the last) │ CRC-32 of both and the chunk's salt
 //! ```
+//!
+//! The salt ties them to their chunk: after a power loss an older file may be back under a number that was used
+//! again.
 //!
 //! Reading stops at the first entry that is cut or does not match: acknowledgements are independent of each
 //! other, so what stands before it is good.
@@ -42,6 +45,11 @@ impl Ranges {
         self.0.splice(first..last, [merged]);
     }
 
+    /// Whether it holds all of another set.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        other.0.iter().all(|range| self.gaps(range.clone()).is_empty())
+    }
+
     /// How many numbers it holds.
     pub(super) fn count(&self) -> u32 {
         self.0.iter().map(|range| range.end - range.start).sum()
@@ -71,67 +79,95 @@ impl Ranges {
 #[derive(Debug)]
 pub(super) struct AckLog {
     path: PathBuf,
+    salt: u32,
     file: Option<Arc<dyn DiskFile>>,
     len: u64,
+    /// What the disk did not take yet.
+    pending: Vec<Range<u32>>,
     unsynced: bool,
+    folder_unsynced: bool,
+}
+
+/// What was found in the place of a chunk's acknowledgements.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// Those of an earlier process, as far as they can be read. They may not be durable yet.
+    Acks(AckLog, Ranges),
+    /// Something else.
+    Foreign,
 }
 
 impl AckLog {
     /// For a chunk that has none yet.
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, file: None, len: 0, unsynced: false }
+    pub(super) fn new(path: PathBuf, salt: u32) -> Self {
+        Self { path, salt, file: None, len: 0, pending: Vec::new(), unsynced: false, folder_unsynced: false }
     }
 
     /// Reads what an earlier process wrote.
-    pub(super) fn open(disk: &dyn Disk, path: PathBuf) -> io::Result<(Self, Ranges)> {
+    pub(super) fn open(disk: &dyn Disk, path: PathBuf, salt: u32) -> io::Result<Found> {
+        let mut log = Self::new(path, salt);
         let mut acked = Ranges::default();
-        let bytes = match std::fs::read(&path) {
+        let bytes = match std::fs::read(&log.path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Self::new(path), acked)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Acks(log, acked)),
             Err(error) => return Err(error),
         };
-        let mut good = MAGIC.len();
+        let magic = &bytes[..bytes.len().min(MAGIC.len())];
         if bytes.starts_with(MAGIC) {
+            log.len = MAGIC.len() as u64;
             for entry in bytes[MAGIC.len()..].as_chunks::<ENTRY>().0 {
                 let number =
                     |at: usize| u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]);
-                if crc32fast::hash(&entry[..8]) != number(8) || number(0) > number(4) {
+                if log.checksum(&entry[..8]) != number(8) || number(0) > number(4) {
                     break;
                 }
                 acked.insert(number(0)..number(4));
-                good += ENTRY;
+                log.len += ENTRY as u64;
             }
+        } else if !MAGIC.starts_with(magic) && magic.iter().any(|byte| *byte != 0) {
+            return Ok(Found::Foreign);
         }
-        let file = disk.open(&path)?;
-        if !bytes.starts_with(MAGIC) {
-            file.write_at(&[MAGIC], 0)?;
-        }
-        Ok((Self { path, file: Some(file), len: good as u64, unsynced: false }, acked))
+        log.file = Some(disk.open(&log.path)?);
+        (log.unsynced, log.folder_unsynced) = (true, true);
+        Ok(Found::Acks(log, acked))
     }
 
-    /// Writes acknowledgements down.
+    /// Writes acknowledgements down. Those that the disk does not take are tried again with the next.
     pub(super) fn append(&mut self, disk: &dyn Disk, ranges: &[Range<u32>]) -> io::Result<()> {
+        self.pending.extend_from_slice(ranges);
         let file = match &self.file {
-            Some(file) => file,
+            Some(file) => Arc::clone(file),
             None => {
-                let file = disk.create(&self.path)?;
-                file.write_at(&[MAGIC], 0)?;
-                self.len = MAGIC.len() as u64;
-                self.file.insert(file)
+                let file = match disk.create(&self.path) {
+                    // Of a chunk that had this number before, or of an attempt that failed.
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => disk.open(&self.path)?,
+                    made => made?,
+                };
+                self.folder_unsynced = true;
+                Arc::clone(self.file.insert(file))
             }
         };
-        let mut entries = Vec::with_capacity(ranges.len() * ENTRY);
-        for range in ranges {
-            let at = entries.len();
-            entries.extend_from_slice(&range.start.to_le_bytes());
-            entries.extend_from_slice(&range.end.to_le_bytes());
-            let checksum = crc32fast::hash(&entries[at..]);
-            entries.extend_from_slice(&checksum.to_le_bytes());
+        let mut bytes = Vec::with_capacity(MAGIC.len() + self.pending.len() * ENTRY);
+        if self.len == 0 {
+            bytes.extend_from_slice(MAGIC);
         }
-        file.write_at(&[&entries], self.len)?;
-        self.len += entries.len() as u64;
+        for range in &self.pending {
+            let at = bytes.len();
+            bytes.extend_from_slice(&range.start.to_le_bytes());
+            bytes.extend_from_slice(&range.end.to_le_bytes());
+            let checksum = self.checksum(&bytes[at..]);
+            bytes.extend_from_slice(&checksum.to_le_bytes());
+        }
+        file.write_at(&[&bytes], self.len)?;
+        self.pending.clear();
+        self.len += bytes.len() as u64;
         self.unsynced = true;
         Ok(())
+    }
+
+    /// Tries again what the disk did not take.
+    pub(super) fn retry(&mut self, disk: &dyn Disk) -> io::Result<()> {
+        if self.pending.is_empty() { Ok(()) } else { self.append(disk, &[]) }
     }
 
     /// The file, if it holds something that was not synced; it counts as synced from here on.
@@ -139,9 +175,14 @@ impl AckLog {
         std::mem::take(&mut self.unsynced).then(|| self.file.clone())?
     }
 
-    /// Whether it holds something that was not synced.
+    /// Whether the file's name was not synced; it counts as synced from here on.
+    pub(super) fn take_folder_unsynced(&mut self) -> bool {
+        std::mem::take(&mut self.folder_unsynced)
+    }
+
+    /// Whether it holds something that was not synced, or not written.
     pub(super) fn is_unsynced(&self) -> bool {
-        self.unsynced
+        self.unsynced || !self.pending.is_empty()
     }
 
     /// Where it is, if there is one.
@@ -153,6 +194,13 @@ impl AckLog {
     pub(super) fn len(&self) -> u64 {
         self.len
     }
+
+    fn checksum(&self, entry: &[u8]) -> u32 {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(entry);
+        hasher.update(&self.salt.to_le_bytes());
+        hasher.finalize()
+    }
 }
 
 #[cfg(test)]
@@ -160,6 +208,7 @@ impl AckLog {
 mod tests {
     use super::*;
     use crate::disk::HostDisk;
+    use crate::disk::sim::{SimDisk, Weather};
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
@@ -179,22 +228,63 @@ mod tests {
         }
     }
 
+    fn open(path: &Path, salt: u32) -> (AckLog, u32) {
+        match AckLog::open(&HostDisk, path.to_owned(), salt).unwrap() {
+            Found::Acks(log, acked) => (log, acked.count()),
+            Found::Foreign => panic!("these are acknowledgements"),
+        }
+    }
+
     #[test]
     fn acknowledgements_are_read_back_up_to_where_the_file_was_cut() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("1.acks");
-        let mut log = AckLog::new(path.clone());
+        let mut log = AckLog::new(path.clone(), 7);
         log.append(&HostDisk, &[0..3, 5..6]).unwrap();
         log.append(&HostDisk, &[3..4]).unwrap();
         let whole = std::fs::read(&path).unwrap();
         for len in 0..=whole.len() {
             std::fs::write(&path, &whole[..len]).unwrap();
-            let (mut log, acked) = AckLog::open(&HostDisk, path.clone()).unwrap();
+            let (mut log, acked) = open(&path, 7);
             let entries = len.saturating_sub(MAGIC.len()) / ENTRY;
-            assert_eq!(acked.count(), [0, 3, 4, 5][entries], "cut at {len}");
+            assert_eq!(acked, [0, 3, 4, 5][entries], "cut at {len}");
             log.append(&HostDisk, &[10..12]).unwrap();
-            let (_, acked) = AckLog::open(&HostDisk, path.clone()).unwrap();
-            assert_eq!(acked.count(), [2, 5, 6, 7][entries], "appended after a cut at {len}");
+            assert_eq!(open(&path, 7).1, [2, 5, 6, 7][entries], "appended after a cut at {len}");
+        }
+    }
+
+    #[test]
+    fn acknowledgements_of_another_chunk_count_for_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("1.acks");
+        AckLog::new(path.clone(), 7).append(&HostDisk, &[0..3]).unwrap();
+        assert_eq!(open(&path, 8).1, 0);
+        let mut log = AckLog::new(path.clone(), 8);
+        log.append(&HostDisk, &[5..6]).unwrap();
+        assert_eq!(open(&path, 8).1, 1);
+    }
+
+    #[test]
+    fn acknowledgements_that_a_full_disk_refused_are_written_with_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = SimDisk::over(folder.path(), 1);
+        let path = folder.path().join("1.acks");
+        let mut log = AckLog::new(path.clone(), 7);
+        disk.set(Weather::Full);
+        assert!(log.append(&disk, &[0..3]).is_err() && log.is_unsynced());
+        disk.set(Weather::Fine);
+        log.append(&disk, &[7..8]).unwrap();
+        assert_eq!(open(&path, 7).1, 4);
+    }
+
+    #[test]
+    fn what_is_no_list_of_acknowledgements_is_told_from_one_that_was_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("1.acks");
+        for (bytes, foreign) in [(&b"KTL"[..], false), (&[0; 20], false), (b"", false), (b"garbage", true)] {
+            std::fs::write(&path, bytes).unwrap();
+            let found = AckLog::open(&HostDisk, path.clone(), 7).unwrap();
+            assert_eq!(matches!(found, Found::Foreign), foreign, "{bytes:?}");
         }
     }
 }

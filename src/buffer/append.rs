@@ -74,6 +74,9 @@ struct Active {
     len: u64,
     records: u32,
     oldest: SystemTime,
+    /// It is to be closed before anything else is written: recovery takes a chunk that is not closed for the
+    /// last.
+    closing: bool,
 }
 
 impl Appender {
@@ -98,7 +101,7 @@ impl Appender {
         let room = shared.room_for(state, bytes);
         if !room {
             // Closed, it can be let go once it is delivered, however small the limit.
-            self.seal(shared, state);
+            let _ = self.seal(shared, state);
         }
         room
     }
@@ -118,9 +121,12 @@ impl Appender {
             let begun = active.len > CHUNK_HEADER as u64;
             begun && active.len + frame > shared.chunk_size
                 || active.records.checked_add(body.records.len() as u32).is_none()
+                || active.closing
         };
-        if self.active.as_ref().is_some_and(full) {
-            self.seal(&shared, &mut state);
+        if self.active.as_ref().is_some_and(full)
+            && let Err(error) = self.seal(&shared, &mut state)
+        {
+            return Append::Failed(error);
         }
         match self.write(&shared, &mut state, body, step, now) {
             Ok(()) => {
@@ -136,7 +142,7 @@ impl Appender {
     pub fn finish_chunk(&mut self) {
         let shared = Arc::clone(&self.queue.shared);
         let mut state = shared.lock();
-        self.seal(&shared, &mut state);
+        let _ = self.seal(&shared, &mut state);
         drop(state);
         shared.readable.notify_one();
     }
@@ -185,24 +191,23 @@ impl Appender {
         Ok(())
     }
 
-    /// A footer that cannot be written is no loss: the chunk is then read through at the next start.
-    fn seal(&mut self, shared: &Shared, state: &mut State) {
-        let Some(active) = self.active.take() else { return };
+    /// Closes the chunk that is being written, if any. Where the disk refuses, it is tried again before the next
+    /// frame.
+    fn seal(&mut self, shared: &Shared, state: &mut State) -> io::Result<()> {
+        let Some(active) = &mut self.active else { return Ok(()) };
+        active.closing = true;
         let footer =
             Footer { records: active.records, len: active.len, oldest: frame::millis(active.oldest) };
-        let written = active
-            .file
-            .write_at(&[&footer.encode(active.salt)], active.len)
-            .and_then(|()| active.file.set_len(active.len + FOOTER as u64));
-        if let Err(error) = written {
-            tracing::warn!(event = "chunk_without_footer", destination = %shared.name, %error,
-                "a chunk could not be closed; it will be read through at the next start");
-        }
+        active.file.write_at(&[&footer.encode(active.salt)], active.len)?;
+        // What is left of a frame that failed, and of the room that was reserved.
+        active.file.set_len(active.len + FOOTER as u64)?;
         if let Some(chunk) = state.chunk_mut(active.number) {
             chunk.sealed = true;
-            chunk.unsynced = Some(active.file);
+            chunk.unsynced = Some(Arc::clone(&active.file));
         }
         shared.settle(state, active.number);
+        self.active = None;
+        Ok(())
     }
 }
 
@@ -219,7 +224,8 @@ fn begin(shared: &Shared, state: &mut State, now: SystemTime) -> io::Result<Acti
     }
     let file = shared.disk.create(&path)?;
     let len = CHUNK_HEADER as u64;
-    let begun = file.reserve(shared.chunk_size).and_then(|()| file.write_at(&[&header.encode()], 0));
+    let begun =
+        file.reserve(shared.chunk_size + FOOTER as u64).and_then(|()| file.write_at(&[&header.encode()], 0));
     if let Err(error) = begun {
         // Should removing fail too, the next attempt removes it, or recovery, which finds it empty.
         let _ = shared.disk.remove(&path);
@@ -238,13 +244,13 @@ fn begin(shared: &Shared, state: &mut State, now: SystemTime) -> io::Result<Acti
         oldest: now,
         unsynced: Some(Arc::clone(&file)),
         acked: Ranges::default(),
-        acks: shared.ack_log(number),
+        acks: shared.ack_log(number, salt),
         read: false,
-        readable: 0,
+        readable: Ranges::default(),
         ends: HashMap::new(),
         damaged: false,
         done: false,
     });
     shared.grow(state, len);
-    Ok(Active { number, file, salt, len, records: 0, oldest: now })
+    Ok(Active { number, file, salt, len, records: 0, oldest: now, closing: false })
 }

@@ -85,6 +85,8 @@ pub enum FormatError {
     Checksum,
     #[error("the end is missing")]
     Short,
+    #[error("the disk cannot read it")]
+    Unreadable,
 }
 
 impl ChunkHeader {
@@ -212,6 +214,11 @@ pub fn check_body(header: &FrameHeader, body: &[u8]) -> Result<(), FormatError> 
         last = end;
     }
     if last as usize == body.len() - data_at { Ok(()) } else { Err(FormatError::Checksum) }
+}
+
+/// Where a chunk's header says its salt, whether or not the rest of it can be believed.
+pub fn salt_of(header: &[u8; CHUNK_HEADER]) -> u32 {
+    u32_at(header, 12)
 }
 
 /// Where the next frame header could begin in bytes that are damaged at their start.

@@ -22,14 +22,16 @@ pub mod frame;
 mod queue;
 mod read;
 mod recover;
+mod report;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod walk;
 mod window;
 
 pub use append::{Append, Appender, Body, Step};
 pub use dead_letters::{DeadLetterStats, DeadLetters, Letter, NotKept, Origin};
 pub use queue::{Budget, Lost, Queue, QueueStats, SyncPoint, Wake};
 pub use read::{Chain, Reader};
-pub use recover::{Open, Opened, Recovered, open, reader};
-pub use settings::{BufferSettings, DeadLetterSettings, QueueSettings, WhenFull};
+pub use recover::{Known, Open, Opened, Recovered, open, reader};
+pub use settings::{BufferSettings, DeadLetterSettings, Durability, QueueSettings, WhenFull};

@@ -12,8 +12,9 @@ use tokio::sync::Notify;
 use tracing::warn;
 
 use super::acks::{AckLog, Ranges};
+use super::recover;
+use super::report::put_aside_chunk;
 use super::settings::{QueueSettings, WhenFull};
-use super::{frame, recover};
 use crate::disk::{Disk, DiskFile};
 use crate::source::{DestinationName, Incarnation, Mark, Position};
 
@@ -75,8 +76,9 @@ pub(super) struct Chunk {
     pub(super) acks: AckLog,
     /// The reader has passed its end; `readable` is final.
     pub(super) read: bool,
-    /// Records that the reader found good.
-    pub(super) readable: u32,
+    /// Records that the reader found good. Others may be acknowledged too: by an earlier process, which could
+    /// still read them.
+    pub(super) readable: Ranges,
     /// Where the files stand at its end, as far as it moved them.
     pub(super) ends: HashMap<Incarnation, Position>,
     /// A part of it could not be read: it is kept in quarantine and not removed.
@@ -113,6 +115,11 @@ impl State {
         let at = self.chunks.binary_search_by_key(&number, |chunk| chunk.number).ok()?;
         self.chunks.get_mut(at)
     }
+
+    /// Whether a checkpoint would let something go.
+    pub(super) fn has_done(&self) -> bool {
+        self.chunks.front().is_some_and(|chunk| chunk.done)
+    }
 }
 
 /// A destination's queue. Clones are handles to the same queue.
@@ -124,7 +131,7 @@ pub struct Queue {
 pub(super) struct Shared {
     pub(super) name: DestinationName,
     pub(super) folder: PathBuf,
-    pub(super) quarantine: PathBuf,
+    pub(super) data_dir: PathBuf,
     pub(super) settings: QueueSettings,
     pub(super) chunk_size: u64,
     pub(super) disk: Arc<dyn Disk>,
@@ -170,8 +177,11 @@ pub struct SyncPoint {
     pub folder: Option<PathBuf>,
     /// How far files were delivered, in order; for files whose chunks are to be removed.
     pub delivered: Vec<(Incarnation, Position)>,
-    /// Chunks to remove once the checkpoint is durable.
+    /// Chunks to remove once the checkpoint is durable: the first ones of the queue, up to one that waits. Were
+    /// a chunk removed before an earlier one, the next process would take its absence for damage.
     pub release: Vec<u64>,
+    /// The first chunk that is not among them.
+    pub first: u64,
 }
 
 impl Queue {
@@ -204,8 +214,8 @@ impl Queue {
 
     /// Notes that records were delivered, or became dead letters. Durable against a kill when it returns.
     ///
-    /// An error means that it could not be written down: the records are settled nevertheless, but a restart
-    /// would send them again.
+    /// An error means that it could not be written down: the records are settled nevertheless, and it is tried
+    /// again, but a restart before that would send them again.
     pub fn ack(&self, chunk_number: u64, ranges: &[Range<u32>]) -> io::Result<()> {
         let mut state = self.shared.lock();
         let Some(chunk) = state.chunk_mut(chunk_number) else {
@@ -237,27 +247,43 @@ impl Queue {
         let mut point = SyncPoint {
             mark,
             files: Vec::new(),
-            folder: std::mem::take(&mut state.folder_unsynced).then(|| self.shared.folder.clone()),
+            folder: None,
             delivered: Vec::new(),
             release: Vec::new(),
+            first: mark.chunk + u64::from(mark.offset > 0),
         };
+        let mut grown = 0;
+        let mut folder_unsynced = std::mem::take(&mut state.folder_unsynced);
+        // What is lost has to be known to a checkpoint before the chunks go whose frames show it.
+        let mut front = state.lost.is_empty();
         for chunk in &mut state.chunks {
-            if chunk.done {
+            front &= chunk.done;
+            folder_unsynced |= chunk.acks.take_folder_unsynced();
+            if front {
                 point.delivered.extend(chunk.ends.drain());
                 point.release.push(chunk.number);
                 chunk.unsynced = None;
-            } else {
-                point.files.extend(chunk.unsynced.take());
-                point.files.extend(chunk.acks.take_unsynced());
+                chunk.acks.take_unsynced();
+                continue;
             }
+            point.first = point.first.min(chunk.number);
+            // What the disk still does not take stays pending.
+            let before = chunk.acks.len();
+            let _ = chunk.acks.retry(&*self.shared.disk);
+            grown += chunk.acks.len() - before;
+            point.files.extend(chunk.unsynced.take());
+            point.files.extend(chunk.acks.take_unsynced());
         }
+        self.shared.grow(&mut state, grown);
+        point.folder = folder_unsynced.then(|| self.shared.folder.clone());
         point
     }
 
     /// Whether a checkpoint would have something to make durable or to remove.
     pub fn wants_checkpoint(&self) -> bool {
         let state = self.shared.lock();
-        state.chunks.iter().any(|chunk| chunk.done || chunk.unsynced.is_some() || chunk.acks.is_unsynced())
+        let unsynced = |chunk: &Chunk| chunk.unsynced.is_some() || chunk.acks.is_unsynced();
+        state.has_done() || state.chunks.iter().any(unsynced)
     }
 
     /// Whether nothing before this mark is waiting to be delivered.
@@ -269,7 +295,7 @@ impl Queue {
     /// Whether removing chunks would make room that is wanted.
     pub fn wants_release(&self) -> bool {
         let state = self.shared.lock();
-        state.full && state.chunks.iter().any(|chunk| chunk.done)
+        state.full && state.has_done()
     }
 
     /// Removes chunks that a durable checkpoint covers.
@@ -301,7 +327,7 @@ impl Shared {
     pub(super) fn new(
         name: DestinationName,
         folder: PathBuf,
-        quarantine: PathBuf,
+        data_dir: PathBuf,
         settings: QueueSettings,
         chunk_size: u64,
         disk: Arc<dyn Disk>,
@@ -311,7 +337,7 @@ impl Shared {
         Self {
             name,
             folder,
-            quarantine,
+            data_dir,
             settings,
             chunk_size,
             disk,
@@ -337,7 +363,7 @@ impl Shared {
             if self.settings.when_full == WhenFull::DropOldest {
                 self.drop_oldest(state, bytes);
             }
-            if state.chunks.iter().any(|chunk| chunk.done) {
+            if state.has_done() {
                 (self.wake)();
             }
         }
@@ -348,8 +374,8 @@ impl Shared {
         self.folder.join(format!("{number:016x}.chunk"))
     }
 
-    pub(super) fn ack_log(&self, number: u64) -> AckLog {
-        AckLog::new(self.folder.join(format!("{number:016x}.acks")))
+    pub(super) fn ack_log(&self, number: u64, salt: u32) -> AckLog {
+        AckLog::new(self.folder.join(format!("{number:016x}.acks")), salt)
     }
 
     pub(super) fn destination_hash(&self) -> u64 {
@@ -362,7 +388,7 @@ impl Shared {
         let Some(chunk) = state.chunk_mut(number) else {
             return;
         };
-        if !chunk.done && chunk.sealed && chunk.read && chunk.acked.count() >= chunk.readable {
+        if !chunk.done && chunk.sealed && chunk.read && chunk.acked.covers(&chunk.readable) {
             chunk.done = true;
             if full {
                 (self.wake)();
@@ -405,7 +431,7 @@ impl Shared {
     /// Removes a chunk's files, or keeps what was damaged.
     fn remove(&self, chunk: &Chunk) -> io::Result<()> {
         if chunk.damaged {
-            quarantine(self, &chunk.path)?;
+            put_aside_chunk(self, &chunk.path, "a part of it was damaged".into())?;
         } else {
             self.disk.remove(&chunk.path)?;
         }
@@ -414,14 +440,4 @@ impl Shared {
             None => Ok(()),
         }
     }
-}
-
-/// Moves a file that cannot be read, or not wholly, out of the way.
-pub(super) fn quarantine(shared: &Shared, path: &std::path::Path) -> io::Result<PathBuf> {
-    shared.disk.create_folder(&shared.quarantine)?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let stamp = frame::millis(SystemTime::now());
-    let kept = shared.quarantine.join(format!("{}-{stamp}-{name}", shared.name));
-    shared.disk.rename(path, &kept)?;
-    Ok(kept)
 }

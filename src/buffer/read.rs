@@ -14,8 +14,9 @@ use bytes::Bytes;
 use tracing::{error, warn};
 
 use super::frame::{self, CHUNK_HEADER, FRAME_HEADER, FormatError, FrameHeader};
-use super::queue::{Lost, Queue, Shared};
-use super::window;
+use super::queue::{Lost, Queue};
+use super::window::{map, read_through};
+use crate::disk::is_damage;
 use crate::record::Run;
 use crate::source::{Incarnation, Position};
 
@@ -122,8 +123,16 @@ impl Reader {
 
     fn enter(&mut self, view: &View) -> io::Result<()> {
         self.check_recovered(view.number);
-        let file = File::open(&view.path)?;
         self.number = view.number;
+        let file = match File::open(&view.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                error!(event = "chunk_vanished", destination = %self.queue.name(), path = %view.path.display(),
+                    "a chunk was removed by somebody else; its lines are read again where their files still have them");
+                self.offset = view.len;
+                return Ok(());
+            }
+            opened => opened?,
+        };
         self.offset = CHUNK_HEADER as u64;
         self.file = Some(file);
         self.drop_window();
@@ -148,7 +157,15 @@ impl Reader {
 
     /// Reads one frame, or passes over what is damaged.
     fn frame(&mut self, view: &View) -> io::Result<()> {
-        let header = self.bytes(view, FRAME_HEADER as u64)?;
+        let header = match self.bytes(view, FRAME_HEADER as u64) {
+            Err(error) if is_damage(&error) => {
+                // Where the next frame begins is not known either.
+                self.damaged(&FormatError::Unreadable);
+                self.offset = view.len;
+                return Ok(());
+            }
+            bytes => bytes?,
+        };
         let outcome = FrameHeader::decode(&header, view.salt).and_then(|header| {
             if header.frame_len() > view.len - self.offset { Err(FormatError::Short) } else { Ok(header) }
         });
@@ -156,25 +173,31 @@ impl Reader {
             Ok(header) => header,
             Err(reason) => return self.resync(view, reason),
         };
-        let whole = self.bytes(view, header.frame_len())?;
-        let body = whole.slice(FRAME_HEADER..);
+        let whole = match self.bytes(view, header.frame_len()) {
+            Err(error) if is_damage(&error) => Err(FormatError::Unreadable),
+            bytes => Ok(bytes?.slice(FRAME_HEADER..)),
+        };
         self.offset += header.frame_len();
-        if let Err(reason) = frame::check_body(&header, &body) {
-            self.damaged(&reason);
-            if header.repair {
-                self.lost(header.incarnation, header.from, header.to);
+        let checked = whole.and_then(|body| frame::check_body(&header, &body).map(|()| body));
+        let body = match checked {
+            Ok(body) => body,
+            Err(reason) => {
+                self.damaged(&reason);
+                if header.repair {
+                    self.lost(header.incarnation, header.from, header.to);
+                }
+                return Ok(());
             }
+        };
+        if !header.repair && !self.follow(&header) {
             return Ok(());
-        }
-        if !header.repair {
-            self.follow(&header);
         }
         let shared = Arc::clone(&self.queue.shared);
         let mut state = shared.lock();
         let Some(chunk) = state.chunk_mut(self.number) else {
             return Ok(());
         };
-        chunk.readable += header.records;
+        chunk.readable.insert(header.first..header.first + header.records);
         if !header.repair {
             chunk.ends.insert(header.incarnation, header.to);
         }
@@ -196,14 +219,20 @@ impl Reader {
         Ok(())
     }
 
-    /// Holds a frame against the one before it of the same file.
-    fn follow(&mut self, header: &FrameHeader) {
-        let before = self.ends.insert(header.incarnation, header.to.clone());
-        if let Some(before) = before
-            && before != header.from
+    /// Holds a frame against the one before it of the same file. Returns whether it is news: what a power loss
+    /// brings back of a chunk that was removed has been delivered.
+    fn follow(&mut self, header: &FrameHeader) -> bool {
+        if let Some(before) = self.ends.get(&header.incarnation)
+            && *before != header.from
         {
+            let before = before.clone();
+            if header.to.offset <= before.offset {
+                return false;
+            }
             self.lost(header.incarnation, before, header.from.clone());
         }
+        self.ends.insert(header.incarnation, header.to.clone());
+        true
     }
 
     /// Once, past everything that an earlier process wrote: the end of each file's chain.
@@ -244,7 +273,10 @@ impl Reader {
         while from < view.len {
             let end = view.len.min(from + WINDOW);
             self.offset = from;
-            let bytes = self.bytes(view, end - from)?;
+            let bytes = match self.bytes(view, end - from) {
+                Err(error) if is_damage(&error) => break,
+                bytes => bytes?,
+            };
             if let Some(at) = frame::find_frame(&bytes, view.salt) {
                 self.offset = from + at as u64;
                 return Ok(());
@@ -265,13 +297,14 @@ impl Reader {
         let held = self.window_start..self.window_start + self.window.len() as u64;
         if !(held.contains(&self.offset) && self.offset + len <= held.end) {
             let file = self.file.as_ref().expect("a chunk is entered before it is read");
-            let end = view.len.min(self.offset + len.max(WINDOW));
             // A map begins at a page.
             let start = self.offset & !4095;
-            if !view.own {
-                window::read_through(file, start, end)?;
-            }
-            self.window = window::map(file, start, end)?;
+            let wide = view.len.min(self.offset + len.max(WINDOW));
+            self.window = match window(file, start, wide, view.own) {
+                // What is damaged further on is no reason not to read what is here.
+                Err(error) if is_damage(&error) => window(file, start, self.offset + len, view.own)?,
+                window => window?,
+            };
             self.window_start = start;
         }
         let at = (self.offset - self.window_start) as usize;
@@ -279,56 +312,10 @@ impl Reader {
     }
 }
 
-/// Walks the frames of a chunk that is not being read, for the positions at its end.
-pub(super) fn walk(
-    shared: &Shared,
-    number: u64,
-    path: &std::path::Path,
-    from: u64,
-    mut visit: impl FnMut(&FrameHeader, &[u8]),
-) -> io::Result<Walked> {
-    let file = File::open(path)?;
-    let len = file.metadata()?.len();
-    let mut header = [0; CHUNK_HEADER];
-    if len < CHUNK_HEADER as u64 {
-        return Ok(Walked::Unreadable(FormatError::Short));
+/// Maps a part of a chunk, after reading it through unless this process wrote it.
+fn window(file: &File, start: u64, end: u64, own: bool) -> io::Result<Bytes> {
+    if !own {
+        read_through(file, start, end)?;
     }
-    crate::disk::read_exact_at(&file, &mut header, 0)?;
-    let header = match frame::ChunkHeader::decode(&header) {
-        Ok(header) if header.number == number && header.destination == shared.destination_hash() => header,
-        Ok(_) => return Ok(Walked::Unreadable(FormatError::NotAChunk)),
-        Err(reason) => return Ok(Walked::Unreadable(reason)),
-    };
-    let mut at = from.max(CHUNK_HEADER as u64);
-    let mut body = Vec::new();
-    let mut records = 0;
-    let mut oldest = None;
-    while at.saturating_add(FRAME_HEADER as u64) <= len {
-        let mut bytes = [0; FRAME_HEADER];
-        crate::disk::read_exact_at(&file, &mut bytes, at)?;
-        let Ok(frame) = FrameHeader::decode(&bytes, header.salt) else {
-            break;
-        };
-        if at + frame.frame_len() > len {
-            break;
-        }
-        body.resize(frame.body_len as usize, 0);
-        crate::disk::read_exact_at(&file, &mut body, at + FRAME_HEADER as u64)?;
-        if frame::check_body(&frame, &body).is_err() {
-            break;
-        }
-        visit(&frame, &body[..frame.source_len as usize]);
-        at += frame.frame_len();
-        records = frame.first + frame.records;
-        oldest.get_or_insert(frame.appended);
-    }
-    Ok(Walked::To { salt: header.salt, len: at, records, oldest: oldest.unwrap_or(header.created) })
-}
-
-/// How far the frames of a chunk are unbroken.
-pub(super) enum Walked {
-    /// It is no chunk of this queue that this version can read.
-    Unreadable(FormatError),
-    /// Up to `len`.
-    To { salt: u32, len: u64, records: u32, oldest: u64 },
+    map(file, start, end)
 }

@@ -12,15 +12,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde_json::Value;
 use tracing::{error, info, warn};
 
-use super::acks::AckLog;
+use super::acks::{self, AckLog, Ranges};
 use super::append::Appender;
-use super::frame::{self, CHUNK_HEADER, ChunkHeader, FOOTER, Footer, FormatError};
-use super::queue::{Budget, Chunk, Queue, Shared, Wake, quarantine};
-use super::read::{Chain, Reader, Walked, walk};
+use super::frame::{self, CHUNK_HEADER, FOOTER, FRAME_HEADER, Footer, FormatError, FrameHeader};
+use super::queue::{Budget, Chunk, Queue, Shared, Wake};
+use super::read::{Chain, Reader};
+use super::report::{put_aside, put_aside_chunk};
 use super::settings::QueueSettings;
-use crate::disk::Disk;
+use super::walk::{Walked, header, salvage, walk};
+use crate::disk::{Disk, DiskFile, Report, quarantine};
 use crate::source::{DestinationName, Incarnation, Mark, Position};
 
 /// How to open a queue.
@@ -33,14 +36,31 @@ pub struct Open<'a> {
     pub settings: QueueSettings,
     /// The size at which a chunk is closed.
     pub chunk_size: u64,
-    /// Where the last checkpoint says that the queue was durable; none if there is no checkpoint.
-    pub mark: Option<Mark>,
+    /// What the last checkpoint says of the queue; none if it cannot be read or does not know the queue.
+    /// Then every frame that is whole counts.
+    pub known: Option<Known>,
     /// The seam for durable I/O.
     pub disk: Arc<dyn Disk>,
     /// What all queues share.
     pub budget: Arc<Budget>,
     /// Called when the agent should look again.
     pub wake: Wake,
+}
+
+/// What a checkpoint says of a queue.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// Chunks before this one were delivered.
+    pub first: u64,
+    /// Everything before it was durable.
+    pub mark: Mark,
+}
+
+impl Known {
+    /// The number of the first chunk that was begun after it.
+    fn after(&self) -> u64 {
+        self.mark.chunk + u64::from(self.mark.offset > 0)
+    }
 }
 
 /// A queue as it was found.
@@ -76,12 +96,20 @@ pub struct Recovered {
 ///
 /// The folder cannot be made, read or written.
 pub fn open(open: Open<'_>) -> io::Result<Opened> {
-    let folder = open.data_dir.join("buffer").join(open.name.as_str());
+    let buffers = open.data_dir.join("buffer");
+    let folder = buffers.join(open.name.as_str());
+    for folder in [&buffers, &folder] {
+        if folder.exists() && !folder.is_dir() {
+            let reason = "a folder of the buffer should be here".into();
+            let report = Report { kind: "foreign file", reason, found: Value::Null };
+            quarantine(&*open.disk, open.data_dir, folder, "", &report)?;
+        }
+    }
     open.disk.create_folder(&folder)?;
     let shared = Shared::new(
         open.name,
         folder,
-        open.data_dir.join("quarantine"),
+        open.data_dir.to_owned(),
         open.settings,
         open.chunk_size,
         open.disk,
@@ -91,38 +119,20 @@ pub fn open(open: Open<'_>) -> io::Result<Opened> {
     let mut found = Found { files: HashMap::new(), turn: 0 };
     let mut numbers = list(&shared)?;
     numbers.sort_unstable();
-    let mark = open.mark.unwrap_or_default();
-    let mut broken = false;
-    let mut previous = None;
-    for number in numbers {
-        let after_mark = number >= mark.chunk;
-        // A chunk that is missing after the mark breaks the run as a damaged frame does.
-        broken |=
-            after_mark && previous.is_some_and(|previous| previous >= mark.chunk && number != previous + 1);
-        previous = Some(number);
-        let path = shared.chunk_path(number);
-        if broken {
-            match walk(&shared, number, &path, u64::MAX, |_, _| {})? {
-                Walked::Unreadable(reason @ (FormatError::NotAChunk | FormatError::Version(_))) => {
-                    unreadable(&shared, &path, reason)?;
-                }
-                _ => {
-                    warn!(event = "unsynced_discarded", destination = %shared.name, chunk = number,
-                        "a chunk follows a gap and was never synced: it is removed, its lines are read again");
-                    discard(&shared, number)?;
-                }
+    match &open.known {
+        Some(known) => go_on(&shared, &numbers, known, &mut found)?,
+        None => {
+            for number in numbers {
+                believe(&shared, number, &mut found)?;
             }
-        } else if after_mark {
-            let trusted = if number == mark.chunk { mark.offset } else { 0 };
-            broken = tail(&shared, number, &path, trusted, &mut found)?;
-        } else {
-            sealed(&shared, number, &path)?;
         }
     }
     let mut state = shared.lock();
     // Numbers of chunks that were removed are used again: a number left out would look like a lost chunk.
     let last = state.chunks.back().map_or(0, |last| last.number + 1);
-    state.next = last.max(open.mark.map_or(0, |mark| mark.chunk + 1));
+    state.next = last.max(open.known.map_or(0, |known| known.after()));
+    // What was removed above must not come back, and what the last process made may not be durable yet.
+    state.folder_unsynced = true;
     let (chunks, bytes) = (state.chunks.len(), state.bytes);
     drop(state);
     if chunks > 0 {
@@ -130,6 +140,40 @@ pub fn open(open: Open<'_>) -> io::Result<Opened> {
     }
     let queue = Queue::new(shared);
     Ok(Opened { appender: Appender::new(queue.clone()), queue, files: found.files, turn: found.turn })
+}
+
+/// Goes on where a checkpoint says.
+fn go_on(shared: &Shared, numbers: &[u64], known: &Known, found: &mut Found) -> io::Result<()> {
+    let mut broken = false;
+    let mut expected = known.after();
+    for &number in numbers {
+        let path = shared.chunk_path(number);
+        if number < known.first {
+            discard(shared, number)?;
+            continue;
+        }
+        if number < known.mark.chunk {
+            sealed(shared, number, &path)?;
+            continue;
+        }
+        // A chunk that is missing after the mark breaks the run as a damaged frame does.
+        broken |= number > expected;
+        expected = number + 1;
+        if !broken {
+            let trusted = if number == known.mark.chunk { known.mark.offset } else { 0 };
+            broken = tail(shared, number, &path, trusted, found)?;
+            continue;
+        }
+        match header(shared, number, &path)? {
+            Ok(_) | Err(FormatError::Short) => {
+                warn!(event = "unsynced_discarded", destination = %shared.name, chunk = number,
+                    "a chunk follows a gap and was never synced: it is removed, its lines are read again");
+                discard(shared, number)?;
+            }
+            Err(reason) => unreadable(shared, number, &path, reason)?,
+        }
+    }
+    Ok(())
 }
 
 /// The reading end of a queue that was just opened.
@@ -142,17 +186,41 @@ struct Found {
     turn: u64,
 }
 
+impl Found {
+    fn note(&mut self, frame: &FrameHeader, source: &[u8]) {
+        self.turn = self.turn.max(frame.turn);
+        let file = self.files.entry(frame.incarnation).or_insert_with(|| Recovered {
+            turn: frame.turn,
+            from: frame.from.clone(),
+            to: frame.from.clone(),
+            repairs: Vec::new(),
+            source: Vec::new(),
+        });
+        if frame.repair {
+            file.repairs.push((frame.from.clone(), frame.to.clone()));
+            return;
+        }
+        file.turn = frame.turn;
+        file.to = frame.to.clone();
+        file.source = source.to_vec();
+    }
+}
+
 /// The numbers of the chunks in the folder; anything else there goes to quarantine.
 fn list(shared: &Shared) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     let mut acks = Vec::new();
     for entry in fs::read_dir(&shared.folder)? {
-        let path = entry?.path();
-        match named(&path) {
+        let entry = entry?;
+        let path = entry.path();
+        let named = if entry.file_type()?.is_file() { named(&path) } else { None };
+        match named {
             Some((number, "chunk")) => numbers.push(number),
             Some((number, "acks")) => acks.push((number, path)),
             _ => {
-                let kept = quarantine(shared, &path)?;
+                let reason = "it does not belong into the buffer's folder".into();
+                let report = Report { kind: "foreign file", reason, found: Value::Null };
+                let kept = put_aside(shared, &path, &report)?;
                 warn!(event = "foreign_file", path = %path.display(), kept = %kept.display(),
                     "a file that does not belong into the buffer was moved away");
             }
@@ -187,51 +255,66 @@ fn acks_path(shared: &Shared, number: u64) -> PathBuf {
 /// A chunk that a checkpoint covers: its footer is enough. Without one it is walked, as far as it goes; the
 /// reader will find out what is missing.
 fn sealed(shared: &Shared, number: u64, path: &Path) -> io::Result<()> {
-    match footer(shared, number, path)? {
-        Some((salt, footer)) => add(shared, number, path, salt, &footer),
-        None => {
-            let len = fs::metadata(path)?.len();
-            match walk(shared, number, path, 0, |_, _| {})? {
-                Walked::Unreadable(reason) => unreadable(shared, path, reason),
-                // The reader goes over all of it: valid frames may follow the damage.
-                Walked::To { salt, records, oldest, .. } => {
-                    add(shared, number, path, salt, &Footer { records, len, oldest })
-                }
-            }
+    if let Some((salt, footer)) = footer(shared, number, path)? {
+        return add(shared, number, path, salt, &footer);
+    }
+    let on_disk = fs::metadata(path)?.len();
+    match walk(shared, number, path, 0, |_, _| {})? {
+        Walked::Unreadable(reason) => unreadable(shared, number, path, reason),
+        Walked::To { salt, records, oldest, len } => {
+            add(shared, number, path, salt, &Footer { records, len: readable_to(len, on_disk), oldest })
         }
     }
 }
 
+/// A chunk of which nothing is known: all of its frames that are whole count.
+fn believe(shared: &Shared, number: u64, found: &mut Found) -> io::Result<()> {
+    let path = shared.chunk_path(number);
+    let header = match header(shared, number, &path)? {
+        Ok(header) => header,
+        Err(FormatError::Short) => return discard(shared, number),
+        Err(reason) => return unreadable(shared, number, &path, reason),
+    };
+    let mut end = Footer { records: 0, len: 0, oldest: header.created };
+    salvage(&path, header.salt, |frame, source| {
+        end.records = end.records.max(frame.first + frame.records);
+        found.note(frame, source);
+    })?;
+    end.len = match footer(shared, number, &path)? {
+        Some((_, footer)) => footer.len,
+        None => {
+            let whole = match walk(shared, number, &path, 0, |_, _| {})? {
+                Walked::To { len, .. } => len,
+                Walked::Unreadable(_) => 0,
+            };
+            readable_to(whole, fs::metadata(&path)?.len())
+        }
+    };
+    add(shared, number, &path, header.salt, &end)?;
+    unsynced(shared, number, shared.disk.open(&path)?);
+    Ok(())
+}
+
+/// Up to where the reader goes over a chunk without a footer: to its end, for valid frames may follow damage;
+/// but what is too short for a frame is the rest of a footer and no damage.
+fn readable_to(whole: u64, on_disk: u64) -> u64 {
+    if on_disk < whole + FRAME_HEADER as u64 { whole } else { on_disk }
+}
+
 /// A chunk at or after the mark. Returns whether the run is broken in it.
 fn tail(shared: &Shared, number: u64, path: &Path, trusted: u64, found: &mut Found) -> io::Result<bool> {
-    let walked = walk(shared, number, path, trusted, |frame, source| {
-        found.turn = found.turn.max(frame.turn);
-        let file = found.files.entry(frame.incarnation).or_insert_with(|| Recovered {
-            turn: frame.turn,
-            from: frame.from.clone(),
-            to: frame.from.clone(),
-            repairs: Vec::new(),
-            source: Vec::new(),
-        });
-        if frame.repair {
-            file.repairs.push((frame.from.clone(), frame.to.clone()));
-            return;
-        }
-        file.turn = frame.turn;
-        file.to = frame.to.clone();
-        file.source = source.to_vec();
-    })?;
+    let walked = walk(shared, number, path, trusted, |frame, source| found.note(frame, source))?;
     let (salt, len, records, oldest) = match walked {
-        Walked::Unreadable(FormatError::Short | FormatError::Checksum) if trusted == 0 => {
+        Walked::Unreadable(FormatError::Short) if trusted == 0 => {
             // Its header was never synced.
             discard(shared, number)?;
             return Ok(true);
         }
         Walked::Unreadable(reason) => {
-            unreadable(shared, path, reason)?;
+            unreadable(shared, number, path, reason)?;
             return Ok(true);
         }
-        Walked::To { salt, len, records, oldest, .. } => (salt, len, records, oldest),
+        Walked::To { salt, len, records, oldest } => (salt, len, records, oldest),
     };
     let on_disk = fs::metadata(path)?.len();
     if len < trusted || on_disk < trusted {
@@ -244,6 +327,7 @@ fn tail(shared: &Shared, number: u64, path: &Path, trusted: u64, found: &mut Fou
         && footer.len == len
     {
         add(shared, number, path, salt, &footer)?;
+        unsynced(shared, number, shared.disk.open(path)?);
         return Ok(false);
     }
     let torn = on_disk - len;
@@ -260,13 +344,24 @@ fn tail(shared: &Shared, number: u64, path: &Path, trusted: u64, found: &mut Fou
     let footer = Footer { records, len, oldest };
     let file = shared.disk.open(path)?;
     file.set_len(len)?;
-    file.write_at(&[&footer.encode(salt)], len)?;
+    if let Err(error) = file.write_at(&[&footer.encode(salt)], len) {
+        // A full disk is no reason not to start. A part of a footer would look like a torn frame.
+        file.set_len(len)?;
+        warn!(event = "chunk_without_footer", destination = %shared.name, %error,
+            "a chunk could not be closed; it will be read through at the next start");
+    }
     add(shared, number, path, salt, &footer)?;
+    unsynced(shared, number, file);
+    // Only a closed chunk is followed by another: what follows a torn end is there without what was before it.
+    Ok(torn > 0)
+}
+
+/// A kill leaves with the kernel what it has not written yet, and this process' checkpoint may cover it only
+/// once it is durable.
+fn unsynced(shared: &Shared, number: u64, file: Arc<dyn DiskFile>) {
     if let Some(chunk) = shared.lock().chunk_mut(number) {
         chunk.unsynced = Some(file);
     }
-    // Nothing valid follows an end that was torn; a chunk that merely was not closed is the last one anyway.
-    Ok(true)
 }
 
 fn count(shared: &Shared, number: u64, path: &Path) -> io::Result<u32> {
@@ -278,27 +373,31 @@ fn count(shared: &Shared, number: u64, path: &Path) -> io::Result<u32> {
 
 /// The footer of a chunk, if header and footer are good and agree with the file.
 fn footer(shared: &Shared, number: u64, path: &Path) -> io::Result<Option<(u32, Footer)>> {
+    let Ok(header) = header(shared, number, path)? else { return Ok(None) };
     let file = File::open(path)?;
     let len = file.metadata()?.len();
     if len < (CHUNK_HEADER + FOOTER) as u64 {
         return Ok(None);
     }
-    let mut header = [0; CHUNK_HEADER];
-    crate::disk::read_exact_at(&file, &mut header, 0)?;
     let mut end = [0; FOOTER];
     crate::disk::read_exact_at(&file, &mut end, len - FOOTER as u64)?;
-    let Ok(header) = ChunkHeader::decode(&header) else {
-        return Ok(None);
-    };
-    if header.number != number || header.destination != shared.destination_hash() {
-        return Ok(None);
-    }
     let footer = Footer::decode(&end, header.salt).ok().filter(|footer| footer.len == len - FOOTER as u64);
     Ok(footer.map(|footer| (header.salt, footer)))
 }
 
 fn add(shared: &Shared, number: u64, path: &Path, salt: u32, footer: &Footer) -> io::Result<()> {
-    let (acks, acked) = AckLog::open(&*shared.disk, acks_path(shared, number))?;
+    let acks_path = acks_path(shared, number);
+    let (acks, acked) = match AckLog::open(&*shared.disk, acks_path.clone(), salt)? {
+        acks::Found::Acks(acks, acked) => (acks, acked),
+        acks::Found::Foreign => {
+            let reason = "it does not begin as a list of acknowledgements does".into();
+            let report = Report { kind: "acknowledgements", reason, found: Value::Null };
+            let kept = put_aside(shared, &acks_path, &report)?;
+            error!(event = "acks_quarantined", destination = %shared.name, chunk = number, kept = %kept.display(),
+                "what was delivered of a chunk cannot be read and was moved away; its records are sent again");
+            (shared.ack_log(number, salt), Ranges::default())
+        }
+    };
     let bytes = footer.len + acks.len();
     let mut state = shared.lock();
     state.chunks.push_back(Chunk {
@@ -314,7 +413,7 @@ fn add(shared: &Shared, number: u64, path: &Path, salt: u32, footer: &Footer) ->
         acked,
         acks,
         read: false,
-        readable: 0,
+        readable: Ranges::default(),
         ends: HashMap::new(),
         damaged: false,
         done: false,
@@ -323,8 +422,13 @@ fn add(shared: &Shared, number: u64, path: &Path, salt: u32, footer: &Footer) ->
     Ok(())
 }
 
-fn unreadable(shared: &Shared, path: &Path, reason: FormatError) -> io::Result<()> {
-    let kept = quarantine(shared, path)?;
+fn unreadable(shared: &Shared, number: u64, path: &Path, reason: FormatError) -> io::Result<()> {
+    let kept = put_aside_chunk(shared, path, reason.to_string())?;
+    let acks = acks_path(shared, number);
+    if acks.exists() {
+        let reason = "the chunk that it belongs to cannot be read".into();
+        put_aside(shared, &acks, &Report { kind: "acknowledgements", reason, found: Value::Null })?;
+    }
     error!(event = "chunk_quarantined", destination = %shared.name, path = %path.display(), kept = %kept.display(), %reason,
         "a chunk cannot be read and was moved away; its lines are read again where their files still have them");
     Ok(())

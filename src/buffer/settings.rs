@@ -1,5 +1,7 @@
 //! What a user can set about the buffer.
 
+use std::time::Duration;
+
 use crate::units::ByteSize;
 
 /// A destination's own buffer.
@@ -42,6 +44,40 @@ pub enum WhenFull {
     DropOldest,
 }
 
+/// When what was appended to a buffer is synced. A kill of the process loses nothing in any of them: what it
+/// wrote is the kernel's. They differ in what a power loss, or a crash of the kernel, takes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// In the background, this often. Neither reading nor sending waits for the disk. A power loss takes
+    /// back at most so much: those lines are read again from their files, where they still are, and what was
+    /// acknowledged in that time is sent again, with the same record ids.
+    Every(Duration),
+    /// After each round of reading, before anything more is read: a file is left, or read on, only when what
+    /// was read of it is on the disk. Costs some syncs a round (up to twenty rounds a second), and the time
+    /// that the disk takes for them.
+    Always,
+    /// Never; the kernel writes when it sees fit, usually within half a minute. Only the checkpoint is synced,
+    /// a small file a second. A power loss takes back what the kernel had not written: the gaps are found and
+    /// read again from their files, where they still are.
+    Never,
+}
+
+impl Durability {
+    /// The time between two checkpoints.
+    pub fn interval(self) -> Duration {
+        match self {
+            Self::Every(interval) => interval,
+            Self::Always | Self::Never => Duration::from_secs(1),
+        }
+    }
+}
+
+impl Default for Durability {
+    fn default() -> Self {
+        Self::Every(Duration::from_secs(1))
+    }
+}
+
 /// What all buffers share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BufferSettings {
@@ -51,6 +87,8 @@ pub struct BufferSettings {
     pub min_disk_free: ByteSize,
     /// The size at which a chunk is closed and the next begun.
     pub chunk_size: ByteSize,
+    /// When what was appended is synced.
+    pub sync: Durability,
 }
 
 impl Default for BufferSettings {
@@ -59,6 +97,7 @@ impl Default for BufferSettings {
             max_size: ByteSize(8 << 30),
             min_disk_free: ByteSize(512 << 20),
             chunk_size: ByteSize(16 << 20),
+            sync: Durability::default(),
         }
     }
 }

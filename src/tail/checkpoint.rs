@@ -6,8 +6,10 @@
 //! ```
 //!
 //! The first line names the version and guards the rest; the rest is JSON, so that a person can read it at
-//! night. The file is replaced in one step ([`disk::replace`]). A snapshot is written only after everything
-//! it says was made durable, so whatever a crash leaves, the file never claims more than the buffers hold.
+//! night. A snapshot is written only after everything it says was made durable, so whatever a crash leaves, the
+//! file never claims more than the buffers hold. The one before it stays beside it as `checkpoint.previous`: it
+//! counts when the last one is damaged, or when a crash came between the two renames that replace it
+//! ([`disk::replace_keeping`]).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,6 +22,7 @@ use crate::disk::{self, Disk};
 use crate::source::{DestinationName, Incarnation, Mark, Position, RouteName};
 
 const NAME: &str = "checkpoint";
+const PREVIOUS: &str = "checkpoint.previous";
 const VERSION: u32 = 1;
 
 /// A snapshot of everything that a restart has to know.
@@ -36,6 +39,10 @@ pub struct Checkpoint {
     pub routes: Vec<RouteName>,
     /// Up to where each destination's buffer is durable.
     pub marks: BTreeMap<DestinationName, Mark>,
+    /// The first chunk of each destination's queue: those before it were delivered, and are removed if they are
+    /// still there.
+    #[serde(default)]
+    pub first: BTreeMap<DestinationName, u64>,
     /// The files.
     pub files: Vec<Entry>,
 }
@@ -128,8 +135,13 @@ pub enum Loaded {
     None,
     /// The last one.
     Checkpoint(Box<Checkpoint>),
-    /// One that cannot be read, and why.
-    Damaged(String),
+    /// One that cannot be read.
+    Damaged {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 /// Where the checkpoint is.
@@ -137,21 +149,32 @@ pub fn path_in(data_dir: &Path) -> PathBuf {
     data_dir.join(NAME)
 }
 
-/// Reads the checkpoint in `data_dir`.
+/// Reads the checkpoint in `data_dir`; if there is none under its name, the one before it.
 ///
 /// # Errors
 ///
 /// It is there and the disk cannot give it.
 pub fn load(data_dir: &Path) -> io::Result<Loaded> {
-    let bytes = match fs::read(path_in(data_dir)) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Loaded::None),
-        Err(error) => return Err(error),
-    };
-    Ok(match decode(&bytes) {
-        Ok(checkpoint) => Loaded::Checkpoint(Box::new(checkpoint)),
-        Err(reason) => Loaded::Damaged(reason),
-    })
+    for path in [path_in(data_dir), previous_in(data_dir)] {
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) if disk::is_damage(&error) || error.kind() == io::ErrorKind::IsADirectory => {
+                return Ok(Loaded::Damaged { path, reason: error.to_string() });
+            }
+            Err(error) => return Err(error),
+        };
+        return Ok(match decode(&bytes) {
+            Ok(checkpoint) => Loaded::Checkpoint(Box::new(checkpoint)),
+            Err(reason) => Loaded::Damaged { path, reason },
+        });
+    }
+    Ok(Loaded::None)
+}
+
+/// Where the one before it is.
+pub fn previous_in(data_dir: &Path) -> PathBuf {
+    data_dir.join(PREVIOUS)
 }
 
 /// Replaces the checkpoint in `data_dir`; durable when it returns.
@@ -163,7 +186,8 @@ pub fn save(disk: &dyn Disk, data_dir: &Path, checkpoint: &Checkpoint) -> io::Re
     let body = serde_json::to_vec(checkpoint)?;
     let header =
         format!("kinetail checkpoint {VERSION} crc32={:08x} len={}\n", crc32fast::hash(&body), body.len());
-    disk::replace(disk, &path_in(data_dir), &[header.as_bytes(), &body, b"\n"])
+    let content = [header.as_bytes(), &body, b"\n"];
+    disk::replace_keeping(disk, &path_in(data_dir), &previous_in(data_dir), &content)
 }
 
 /// Reads a checkpoint's bytes; an error says what is wrong with them.
@@ -263,6 +287,7 @@ mod tests {
             known_until: 1,
             routes: vec!["r".into()],
             marks: [("d".into(), Mark { chunk: 3, offset: 4 })].into(),
+            first: [("d".into(), 2)].into(),
             files: vec![Entry {
                 incarnation: Incarnation(5),
                 id: FileId { device: 6, inode: 7, born: 8 },
@@ -288,6 +313,24 @@ mod tests {
         save(&HostDisk, folder.path(), &sample()).unwrap();
         let Loaded::Checkpoint(read) = load(folder.path()).unwrap() else { panic!("it was just saved") };
         assert_eq!(*read, sample());
+    }
+
+    #[test]
+    fn the_checkpoint_before_the_last_one_counts_where_that_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        save(&HostDisk, folder.path(), &sample()).unwrap();
+        save(&HostDisk, folder.path(), &Checkpoint { turn: 3, ..sample() }).unwrap();
+        let turn = || match load(folder.path()).unwrap() {
+            Loaded::Checkpoint(checkpoint) => checkpoint.turn,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(turn(), 3);
+        fs::write(path_in(folder.path()), "garbage").unwrap();
+        assert!(
+            matches!(load(folder.path()).unwrap(), Loaded::Damaged { path, .. } if path == path_in(folder.path()))
+        );
+        fs::remove_file(path_in(folder.path())).unwrap();
+        assert_eq!(turn(), 2);
     }
 
     #[test]

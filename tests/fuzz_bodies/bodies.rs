@@ -268,7 +268,7 @@ fn opened(data_dir: &Path, mark: Option<Mark>) -> kinetail::buffer::Opened {
         data_dir,
         settings: QueueSettings::default(),
         chunk_size: 1 << 20,
-        mark,
+        known: mark.map(|mark| kinetail::buffer::Known { first: 0, mark }),
         disk: HostDisk::shared(),
         budget: Budget::new(1 << 30),
         wake: Arc::new(|| {}),

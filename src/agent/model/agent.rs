@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use super::super::bell::Bell;
 use super::super::data_dir::DataDir;
-use super::super::keeper::Keeper;
+use super::super::keeper::Work;
 use super::super::open::{self, State};
 use super::super::pipeline::Pipeline;
 use super::super::run::plan;
@@ -19,7 +19,7 @@ use crate::source::{DestinationName, Incarnation};
 /// What reads and what delivers, between a start and its end.
 pub(super) struct Agent {
     pipeline: Pipeline,
-    keeper: Keeper,
+    work: Work,
     outs: Vec<(Queue, Reader)>,
     data_dir: DataDir,
 }
@@ -70,8 +70,8 @@ impl Agent {
             turn,
             totals.clone(),
         );
-        let keeper = Keeper::start(Arc::clone(&disk), data_dir.path.clone(), totals, bell).unwrap();
-        let mut agent = Self { pipeline, keeper, outs, data_dir };
+        let work = Work::new(Arc::clone(&disk), data_dir.path.clone(), config.buffer.sync, totals);
+        let mut agent = Self { pipeline, work, outs, data_dir };
         agent.pipeline.scan(now, wall);
         agent.checkpoint(wall);
         agent
@@ -82,13 +82,17 @@ impl Agent {
         self.pipeline.scan(now, wall);
         self.pipeline.take_lost(now);
         while self.pipeline.turn(now, wall, false) {}
+        if self.pipeline.wants_names() {
+            self.checkpoint(wall);
+        }
         self.pipeline.retry_blocked();
         while self.pipeline.turn(now, wall, false) {}
     }
 
     pub(super) fn checkpoint(&mut self, wall: SystemTime) {
-        self.keeper.keep(self.pipeline.snapshot(wall));
-        self.keeper.wait();
+        let kept = self.work.keep(self.pipeline.snapshot(wall));
+        self.pipeline.kept(&kept);
+        assert!(kept.saved);
     }
 
     /// The records that wait in a destination's buffer; they count as delivered.

@@ -23,7 +23,7 @@ pub(super) use list::{Entries, List, OneOrMany};
 pub(super) use routes::{FormatName, Parse, ParseWith, ParserName, Route, StartPosition, Step};
 pub(super) use scalar::{FieldName, FilePath, Folder, Form, Glob, Listen, LogFilter, Name, Size, Text, Time};
 
-use crate::buffer::BufferSettings;
+use crate::buffer::{BufferSettings, Durability};
 use crate::tail::TailSettings;
 
 /// The configuration of kinetail.
@@ -146,6 +146,62 @@ pub(super) struct Buffer {
     /// at a time.
     #[schemars(extend("x-limits" = {"min": "64KiB", "max": "1GiB"}))]
     pub(super) chunk_size: Size,
+    /// When what was appended is synced to the disk; `{every: 1s}` unless said. A kill of the process takes
+    /// nothing back in any case. They differ in what a power loss takes back (see below).
+    #[schemars(example = &"always")]
+    pub(super) sync: Sync,
+}
+
+/// When a buffer is synced.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub(super) enum Sync {
+    /// With every round, or not at all.
+    Named(SyncName),
+    /// In the background.
+    Every(SyncEvery),
+}
+
+/// When a buffer is synced, where that needs no number.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(super) enum SyncName {
+    /// after each round of reading, before anything more is read
+    Always,
+    /// when the kernel sees fit
+    Never,
+}
+
+/// A buffer that is synced in the background.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub(super) struct SyncEvery {
+    /// The time between two syncs.
+    #[schemars(extend("x-limits" = {"min": "10ms", "max": "5m"}))]
+    pub(super) every: Time,
+}
+
+impl From<Durability> for Sync {
+    fn from(durability: Durability) -> Self {
+        match durability {
+            Durability::Every(every) => Self::Every(SyncEvery { every: Time(every) }),
+            Durability::Always => Self::Named(SyncName::Always),
+            Durability::Never => Self::Named(SyncName::Never),
+        }
+    }
+}
+
+impl From<Sync> for Durability {
+    fn from(sync: Sync) -> Self {
+        match sync {
+            Sync::Every(SyncEvery { every }) => Self::Every(every.0),
+            Sync::Named(SyncName::Always) => Self::Always,
+            Sync::Named(SyncName::Never) => Self::Never,
+        }
+    }
 }
 
 impl Default for Buffer {
@@ -155,6 +211,7 @@ impl Default for Buffer {
             max_size: Size(settings.max_size),
             min_disk_free: Size(settings.min_disk_free),
             chunk_size: Size(settings.chunk_size),
+            sync: settings.sync.into(),
         }
     }
 }

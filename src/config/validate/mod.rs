@@ -28,6 +28,7 @@ pub(super) fn validate(
         max_size: file.buffer.max_size.0,
         min_disk_free: file.buffer.min_disk_free.0,
         chunk_size: file.buffer.chunk_size.0,
+        sync: file.buffer.sync.into(),
     };
     let entries = file.destinations.map(|entries| entries.0);
     let routes = file.routes.map(|routes| routes.0);

@@ -1,0 +1,13 @@
+//! The durable core under attack: the real pipeline, buffers, acknowledgements and checkpoints over a simulated
+//! disk that fails, fills up, or stops at any operation.
+//!
+//! [`story`] is what happens: container logs are written and rotated, two destinations read them, one has
+//! hardly any room. [`node`] is a process without threads, so that the order of operations is the same in
+//! every run. [`account`] holds what was sent against what was written.
+
+mod account;
+mod corruption;
+mod every_operation;
+mod full_disk;
+mod node;
+mod story;
