@@ -14,6 +14,7 @@
 
 #[path = "../tests/support/endpoint/mod.rs"]
 mod endpoint;
+mod log_lines;
 mod process_support;
 
 use process_support::{Workload, measure, print_header, print_row};

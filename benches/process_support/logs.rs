@@ -1,4 +1,4 @@
-//! Container logs for the benchmark: JSON application logs, access logs and plain text, as containerd writes them.
+//! Container logs for the benchmark of the whole process.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use jiff::Timestamp;
 
 use crate::endpoint::Accepted;
+use crate::log_lines;
 
 /// The logs of some containers.
 pub(crate) struct Logs {
@@ -92,37 +93,7 @@ impl Logs {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let time =
             Timestamp::new(now.as_secs() as i64, now.subsec_nanos() as i32).expect("a time of this age");
-        let number = self.written;
-        let rng = &mut self.rng;
-        let (path, user, ms) = (rng.u32(..1000), rng.u32(..100_000), rng.u32(1..900));
-        let line = match number % 10 {
-            0..6 => format!(
-                "{time:.9} stdout F {{\"level\":\"info\",\"ts\":\"{time:.3}\",\"logger\":\"checkout.OrderService\",\"msg\":\"order accepted\",\
-                 \"order_id\":\"ord-{number:010}\",\"user_id\":{user},\"amount\":{}.{:02},\"currency\":\"EUR\",\"duration_ms\":{ms},\
-                 \"trace_id\":\"{:032x}\",\"span_id\":\"{:016x}\",\"items\":[{{\"sku\":\"A-{path}\",\"qty\":2}},{{\"sku\":\"B-{ms}\",\"qty\":1}}]}}\n",
-                user % 500,
-                ms % 100,
-                rng.u128(..),
-                rng.u64(..)
-            ),
-            6..9 => format!(
-                "{time:.9} stdout F 10.{}.{}.{} - user{user} [21/Nov/2026:04:{:02}:{:02} +0000] \"GET /api/v1/products/{path}?page={}&sort=price HTTP/1.1\" \
-                 200 {} \"https://shop.example.com/catalog/{path}\" \"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36\" 0.{ms:03}\n",
-                user % 250,
-                path % 250,
-                ms % 250,
-                ms % 60,
-                path % 60,
-                ms % 40,
-                user * 3
-            ),
-            _ => format!(
-                "{time:.9} stderr F WARN  [worker-{}] c.e.shop.Inventory - stock for product {path} is low ({} left), reordering from supplier {user}; \
-                 retry budget {ms} ms\n",
-                ms % 16,
-                path % 10
-            ),
-        };
+        let line = log_lines::line(self.written, time, &mut self.rng);
         self.written += 1;
         self.bytes += line.len() as u64;
         line
