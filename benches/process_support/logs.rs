@@ -16,13 +16,15 @@ pub(crate) struct Logs {
     written: u64,
     bytes: u64,
     rng: fastrand::Rng,
+    line: Option<usize>,
 }
 
 /// A file is rotated at this size.
 const ROTATE: u64 = 10 << 20;
 
 impl Logs {
-    pub(crate) fn new(folder: &Path, files: u64) -> Self {
+    /// With lines of the usual mixture, or of so many bytes.
+    pub(crate) fn new(folder: &Path, files: u64, line: Option<usize>) -> Self {
         let files = (0..files)
             .map(|number| {
                 let path = folder.join(format!(
@@ -34,7 +36,12 @@ impl Logs {
                 (path, file)
             })
             .collect();
-        Self { files, written: 0, bytes: 0, rng: fastrand::Rng::with_seed(7) }
+        Self { files, written: 0, bytes: 0, rng: fastrand::Rng::with_seed(7), line }
+    }
+
+    /// Lines written so far.
+    pub(crate) fn lines(&self) -> u64 {
+        self.written
     }
 
     /// Bytes written so far.
@@ -93,7 +100,10 @@ impl Logs {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let time =
             Timestamp::new(now.as_secs() as i64, now.subsec_nanos() as i32).expect("a time of this age");
-        let line = log_lines::line(self.written, time, &mut self.rng);
+        let line = match self.line {
+            Some(length) => format!("{time:.9} stdout F {}\n", "x".repeat(length.saturating_sub(41))),
+            None => log_lines::line(self.written, time, &mut self.rng),
+        };
         self.written += 1;
         self.bytes += line.len() as u64;
         line

@@ -3,6 +3,9 @@
 mod logs;
 mod process;
 
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::endpoint::{Endpoint, Keep, Stream};
@@ -10,12 +13,18 @@ use process::{Agent, Memory};
 
 /// One row of the table.
 pub(crate) struct Workload {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     lines: u64,
     files: u64,
     destination: Destination,
     parse: bool,
     kind: Kind,
+    /// How many destinations get all lines.
+    destinations: usize,
+    /// How many routes are looked through until one takes the files.
+    routes: usize,
+    /// Bytes of each line, in place of the mixture.
+    line: Option<usize>,
 }
 
 #[derive(Clone, Copy)]
@@ -32,6 +41,8 @@ enum Kind {
     Bulk,
     /// The lines are written while it runs, so many a second.
     Live { lines_per_second: u64 },
+    /// All lines are in the buffer when the endpoint begins to answer.
+    Drain,
     /// Nothing is written; the time that is watched.
     Idle(Duration),
 }
@@ -53,45 +64,64 @@ impl Workload {
     /// All of them; `scale` times the lines.
     pub(crate) fn all(scale: f64) -> Vec<Self> {
         let lines = |count: f64| (count * scale) as u64;
-        let bulk = |name, destination, parse| Self {
-            name,
+        let bulk = |name: &str, destination, parse| Self {
+            name: name.to_owned(),
             lines: lines(1e6),
             files: 20,
             destination,
             parse,
             kind: Kind::Bulk,
+            destinations: 1,
+            routes: 1,
+            line: None,
         };
-        vec![
+        let idle = |files| Self {
+            lines: 0,
+            files,
+            kind: Kind::Idle(Duration::from_secs_f64(60.0 * scale)),
+            ..bulk(&format!("idle {files} files"), Destination::FirehosePacked, false)
+        };
+        let drain = |name: &str, count| Self {
+            lines: lines(count),
+            kind: Kind::Drain,
+            ..bulk(name, Destination::FirehosePacked, false)
+        };
+        let scale = |name: String, count| Self {
+            lines: lines(count),
+            ..bulk(&format!("scale {name}"), Destination::FirehosePacked, false)
+        };
+        let mut all = vec![
             bulk("bulk firehose newline", Destination::FirehosePacked, false),
             bulk("bulk firehose newline json", Destination::FirehosePacked, true),
             bulk("bulk firehose none", Destination::FirehoseLines, false),
             bulk("bulk kinesis newline", Destination::KinesisPacked, false),
             bulk("bulk kinesis none", Destination::KinesisLines, false),
             Self {
-                name: "live kinesis none",
                 lines: lines(60_000.0),
-                files: 20,
-                destination: Destination::KinesisLines,
-                parse: false,
                 kind: Kind::Live { lines_per_second: 3000 },
+                ..bulk("live kinesis none", Destination::KinesisLines, false)
             },
-            Self {
-                name: "idle 500 files",
-                lines: 0,
-                files: 500,
-                destination: Destination::FirehosePacked,
-                parse: false,
-                kind: Kind::Idle(Duration::from_secs_f64(60.0 * scale)),
-            },
-            Self {
-                name: "idle 5000 files",
-                lines: 0,
-                files: 5000,
-                destination: Destination::FirehosePacked,
-                parse: false,
-                kind: Kind::Idle(Duration::from_secs_f64(60.0 * scale)),
-            },
-        ]
+            drain("drain firehose newline", 1e6),
+            idle(500),
+            idle(5000),
+        ];
+        for files in [10, 100, 1000, 5000] {
+            all.push(Self { files, ..scale(format!("{files} files"), 5e5) });
+        }
+        for destinations in [1, 5, 20] {
+            all.push(Self { destinations, ..scale(format!("{destinations} destinations"), 1e5) });
+        }
+        for routes in [1, 20, 200] {
+            all.push(Self { routes, ..scale(format!("{routes} routes"), 5e5) });
+        }
+        for line in [50, 500, 5_000, 50_000, 1_000_000] {
+            all.push(Self { line: Some(line), ..scale(format!("{line} bytes a line"), 1e8 / line as f64) });
+        }
+        // A record of these lines takes 740 bytes of buffer.
+        for gib in [0.1, 1.0, 10.0] {
+            all.push(drain(&format!("scale backlog {gib} GiB"), gib * 1.45e6));
+        }
+        all
     }
 }
 
@@ -104,20 +134,36 @@ pub(crate) fn measure(workload: &Workload) -> Measured {
 async fn run(workload: &Workload) -> Measured {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let kinesis = matches!(workload.destination, Destination::KinesisLines | Destination::KinesisPacked);
-    let stream = if kinesis { Stream::kinesis("s").shards(4) } else { Stream::firehose("s") };
     let live = matches!(workload.kind, Kind::Live { .. });
     let keep = if live { Keep::Everything } else { Keep::Counts };
-    let endpoint = Endpoint::tls().stream(stream).keep(keep).start().await;
-    let mut logs = logs::Logs::new(folder.path(), workload.files);
-    if matches!(workload.kind, Kind::Bulk) {
+    let mut settings = Endpoint::tls().keep(keep);
+    for name in workload.streams() {
+        settings =
+            settings.stream(if kinesis { Stream::kinesis(&name).shards(4) } else { Stream::firehose(&name) });
+    }
+    let endpoint = settings.start().await;
+    let mut logs = logs::Logs::new(folder.path(), workload.files, workload.line);
+    if matches!(workload.kind, Kind::Bulk | Kind::Drain) {
         logs.write(workload.lines);
     }
+    let lines = logs.lines().max(if live { workload.lines } else { 0 });
+    endpoint.outage(matches!(workload.kind, Kind::Drain));
     let mut started = Instant::now();
     let mut before = Duration::ZERO;
     let agent = Agent::start(folder.path(), &configuration(workload, folder.path(), &endpoint));
     match workload.kind {
         Kind::Bulk => {}
         Kind::Live { lines_per_second } => logs.write_paced(workload.lines, lines_per_second).await,
+        Kind::Drain => {
+            // Reading is over when the buffer has not grown for a while.
+            let (mut size, mut grown) = (0, buffered(folder.path()));
+            while grown == 0 || size < grown {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                (size, grown) = (grown, buffered(folder.path()));
+            }
+            (before, started) = (agent.cpu(), Instant::now());
+            endpoint.outage(false);
+        }
         Kind::Idle(time) => {
             // The start is not what idling costs.
             tokio::time::sleep(Duration::from_secs(5)).await;
@@ -125,51 +171,86 @@ async fn run(workload: &Workload) -> Measured {
             tokio::time::sleep(time).await;
         }
     }
-    endpoint.wait_until(|account| account.stream("s").lines >= workload.lines).await;
+    endpoint.wait_until(|account| account.streams().all(|(_, stream)| stream.lines >= lines)).await;
     let seconds = started.elapsed().as_secs_f64();
     let cpu = agent.cpu() - before;
     let memory = agent.stop();
     let account = endpoint.account();
-    let taken = account.stream("s");
-    assert_eq!(taken.lines, workload.lines, "every line once");
-    assert!(account.refused_calls.is_empty(), "{:?}", account.last_refusal);
-    Measured {
-        log_bytes: logs.bytes(),
+    let mut measured = Measured {
+        log_bytes: logs.bytes() * workload.destinations as u64,
         cpu,
         memory,
         seconds,
-        requests: taken.calls,
-        payload: taken.bytes,
-        billed: taken.billed_units * if kinesis { 25 << 10 } else { 5 << 10 },
-        lines: taken.lines,
-        latencies: if live { logs::Logs::latencies(taken.records()) } else { Vec::new() },
+        requests: 0,
+        payload: 0,
+        billed: 0,
+        lines: 0,
+        latencies: Vec::new(),
+    };
+    for (_, taken) in account.streams() {
+        assert_eq!(taken.lines, lines, "every line once");
+        measured.requests += taken.calls;
+        measured.payload += taken.bytes;
+        measured.billed += taken.billed_units * if kinesis { 25 << 10 } else { 5 << 10 };
+        measured.lines += taken.lines;
+        if live {
+            measured.latencies = logs::Logs::latencies(taken.records());
+        }
+    }
+    let outage = matches!(workload.kind, Kind::Drain);
+    assert!(outage || account.refused_calls.is_empty(), "{:?}", account.last_refusal);
+    measured
+}
+
+/// The bytes in the buffer.
+fn buffered(folder: &Path) -> u64 {
+    let chunks = fs::read_dir(folder.join("data/buffer/s0")).into_iter().flatten().flatten();
+    chunks.filter_map(|chunk| chunk.metadata().ok()).map(|metadata| metadata.len()).sum()
+}
+
+impl Workload {
+    fn streams(&self) -> impl Iterator<Item = String> {
+        (0..self.destinations).map(|number| format!("s{number}"))
     }
 }
 
-fn configuration(workload: &Workload, folder: &std::path::Path, endpoint: &Endpoint) -> String {
+fn configuration(workload: &Workload, folder: &Path, endpoint: &Endpoint) -> String {
     let (kind, shape) = match workload.destination {
         Destination::FirehosePacked => ("firehose", "packing: newline"),
         Destination::FirehoseLines => ("firehose", "packing: none"),
         Destination::KinesisPacked => ("kinesis", "aggregation: newline"),
         Destination::KinesisLines => ("kinesis", "aggregation: none"),
     };
-    let process = if workload.parse { "\n    process: [{parse: json}]" } else { "" };
-    format!(
+    let process = if workload.parse { ", process: [{parse: json}]" } else { "" };
+    let (url, ca, folder) = (endpoint.url(), endpoint.ca_bundle().display(), folder.display());
+    let size = if matches!(workload.kind, Kind::Drain) { "\nbuffer: {max_size: 20GiB}" } else { "" };
+    let mut text = format!(
         "data_dir: {folder}/data
-tail: {{allowed_roots: [{folder}]}}
+tail: {{allowed_roots: [{folder}]}}{size}
 destinations:
-  out: {{type: {kind}, stream: s, region: eu-central-1, endpoint: '{url}', ca_bundle: '{ca}', {shape}}}
-routes:
-  - name: pods
-    files: '{folder}/pods/*/*/*.log'
-    format: cri
-    start_at: beginning{process}
-    to: out
-",
-        folder = folder.display(),
-        url = endpoint.url(),
-        ca = endpoint.ca_bundle().display(),
-    )
+"
+    );
+    for name in workload.streams() {
+        let _ = writeln!(
+            text,
+            "  {name}: {{type: {kind}, stream: {name}, region: eu-central-1, endpoint: '{url}', ca_bundle: '{ca}', \
+             {shape}, retry: {{max_backoff: 1s}}, buffer: {{max_size: 20GiB}}}}"
+        );
+    }
+    let to: Vec<String> = workload.streams().collect();
+    text.push_str("routes:\n");
+    for number in 1..workload.routes {
+        let _ = writeln!(
+            text,
+            "  - {{name: other-{number}, files: '{folder}/pods/team-{number}_*/*/*.log', to: s0}}"
+        );
+    }
+    let _ = writeln!(
+        text,
+        "  - {{name: pods, files: '{folder}/pods/*/*/*.log', format: cri, start_at: beginning, to: [{}]{process}}}",
+        to.join(", ")
+    );
+    text
 }
 
 /// The table's first lines.
