@@ -24,7 +24,6 @@ use super::totals::Totals;
 use crate::buffer::{Durability, Queue, SyncPoint};
 use crate::disk::Disk;
 use crate::source::DestinationName;
-use crate::tail::checkpoint::Loaded;
 use crate::tail::{Checkpoint, checkpoint};
 
 /// Everything as it was at one instant.
@@ -137,22 +136,27 @@ impl Work {
                 self.totals.sync_failures.inc_by(1);
                 error!(event = "sync_failed", destination = %queue.name(), %error,
                     "the buffer could not be made durable; no chunk of it is removed until its records are delivered");
-                if !self.hold(queue.name(), point) {
-                    return kept;
-                }
+                let until = point.mark;
+                self.held.entry(queue.name().clone()).or_insert_with(|| Held::new(until)).until = until;
             }
         }
+        let mut known = true;
         self.held.retain(|name, held| {
             let queue = snapshot.points.iter().find(|(queue, _)| queue.name() == name);
             let settled = queue.is_none_or(|(queue, _)| queue.is_settled_to(held.until));
             if settled {
                 info!(event = "sync_recovered", destination = %name, "what could not be made durable was delivered");
             } else {
-                held.restore(name, &mut snapshot.checkpoint);
+                known &= held.restore(name, &self.data_dir, &mut snapshot.checkpoint);
             }
             !settled
         });
         kept.held = !self.held.is_empty();
+        if !known {
+            error!(event = "checkpoint_failed", path = %checkpoint::path_in(&self.data_dir).display(),
+                "the last checkpoint cannot be read, so none is written while a buffer may not be durable");
+            return kept;
+        }
         match checkpoint::save(&*self.disk, &self.data_dir, &snapshot.checkpoint) {
             Ok(()) => {
                 kept.saved = true;
@@ -182,21 +186,5 @@ impl Work {
             outcome = outcome.and(file.sync());
         }
         outcome.and(point.folder.as_ref().map_or(Ok(()), |folder| self.disk.sync_folder(folder)))
-    }
-
-    /// Notes that what a queue holds now may not be durable. Returns whether checkpoints can leave it out.
-    fn hold(&mut self, name: &DestinationName, point: &SyncPoint) -> bool {
-        if let Some(held) = self.held.get_mut(name) {
-            held.until = point.mark;
-            return true;
-        }
-        match checkpoint::load(&self.data_dir) {
-            Ok(Loaded::Checkpoint(last)) => {
-                self.held.insert(name.clone(), Held::new(name, &last, point.mark));
-                true
-            }
-            // What was durable is not known, so nothing can be said that is.
-            _ => false,
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! A disk that is full, read-only or broken for a while: reading pauses, nothing is lost or doubled, and it goes
 //! on by itself.
 
+use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -94,6 +95,32 @@ fn what_a_failed_sync_may_have_dropped_is_not_called_durable_before_it_was_deliv
     story.answer(TIGHT, usize::MAX);
     story.checkpoint();
     assert!(position(&story, TIGHT) > roomy, "all of it was delivered, so it counts again");
+}
+
+#[test]
+fn no_checkpoint_is_written_after_a_failed_sync_while_the_last_one_cannot_be_read() {
+    let mut story = Story::new(1, EVERY);
+    story.write(2);
+    story.start();
+    story.look();
+    story.checkpoint();
+    let path = checkpoint::path_in(&story.config.data_dir);
+    let last = fs::read(&path).unwrap();
+    fs::write(&path, "garbage").unwrap();
+    story.disk.fail_syncs_below(Some(&story.config.data_dir.join("buffer/tight")));
+    story.write(2);
+    story.look();
+    story.checkpoint();
+    story.disk.fail_syncs_below(None);
+    story.write(2);
+    story.look();
+    story.checkpoint();
+    assert_eq!(fs::read(&path).unwrap(), b"garbage");
+    fs::write(&path, last).unwrap();
+    let before = [ROOMY, TIGHT].map(|destination| position(&story, destination));
+    story.checkpoint();
+    assert!(position(&story, ROOMY) > before[ROOMY], "it can be told again what was durable");
+    assert_eq!(position(&story, TIGHT), before[TIGHT]);
 }
 
 /// How far the durable checkpoint says that the log is in a destination's buffer.

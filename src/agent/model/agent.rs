@@ -81,18 +81,23 @@ impl Agent {
     pub(super) fn look(&mut self, now: Instant, wall: SystemTime) {
         self.pipeline.scan(now, wall);
         self.pipeline.take_lost(now);
-        while self.pipeline.turn(now, wall, false) {}
+        self.turns(now, wall);
         if self.pipeline.wants_names() {
             self.checkpoint(wall);
+            self.turns(now, wall);
         }
         self.pipeline.retry_blocked();
+        self.turns(now, wall);
+    }
+
+    fn turns(&mut self, now: Instant, wall: SystemTime) {
         while self.pipeline.turn(now, wall, false) {}
     }
 
     pub(super) fn checkpoint(&mut self, wall: SystemTime) {
         let kept = self.work.keep(self.pipeline.snapshot(wall));
+        assert!(kept.saved, "the disk is good");
         self.pipeline.kept(&kept);
-        assert!(kept.saved);
     }
 
     /// The records that wait in a destination's buffer; they count as delivered.
