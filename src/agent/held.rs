@@ -29,7 +29,12 @@ impl Held {
 
     /// Puts what the last durable checkpoint said of the destination in the place of what a newer one says.
     /// Returns whether that is known; if not, the newer one must not be written.
-    pub(super) fn restore(&mut self, name: &DestinationName, data_dir: &Path, newer: &mut Checkpoint) -> bool {
+    pub(super) fn restore(
+        &mut self,
+        name: &DestinationName,
+        data_dir: &Path,
+        newer: &mut Checkpoint,
+    ) -> bool {
         if self.said.is_none()
             && let Ok(Loaded::Checkpoint(last)) = checkpoint::load(data_dir)
         {

@@ -9,5 +9,6 @@ mod account;
 mod corruption;
 mod every_operation;
 mod full_disk;
+mod logs;
 mod node;
 mod story;

@@ -1,8 +1,7 @@
 //! What happens to a node's logs and to the process that follows them.
 
 use std::collections::VecDeque;
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -11,6 +10,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::account::{Account, Lost};
+use super::logs::Logs;
 use super::node::Node;
 use crate::buffer::Durability;
 use crate::config::{self, Config};
@@ -314,82 +314,6 @@ impl Story {
 
     fn end_part(&mut self) {
         self.logs.end_part();
-    }
-}
-
-/// What a container and its runtime do.
-struct Logs {
-    folder: PathBuf,
-    file: File,
-    /// How many files there were before this one.
-    rotations: u32,
-    /// The last message of each stream in this file.
-    last: [u32; 2],
-    /// The rest of a message of stdout whose first part is written.
-    open: Option<String>,
-}
-
-impl Logs {
-    fn new(folder: PathBuf) -> Self {
-        fs::create_dir(&folder).unwrap();
-        let file = File::create(folder.join("app.log")).unwrap();
-        Self { folder, file, rotations: 0, last: [0; 2], open: None }
-    }
-
-    /// Whole messages, in turn on stderr and stdout. While a message is open on stdout only stderr goes on.
-    fn write(&mut self, lines: u32, account: &mut Account) {
-        for line in 0..lines {
-            let stdout = line % 2 == 1 && self.open.is_none();
-            let text = self.message(stdout, account);
-            self.line(stdout, 'F', &text);
-        }
-    }
-
-    fn write_long(&mut self, account: &mut Account) {
-        let text = format!("{}-001", "x".repeat(20_000));
-        account.wrote(&text);
-        self.line(false, 'F', &text);
-    }
-
-    /// The first part of a message of stdout.
-    fn begin_part(&mut self, account: &mut Account) {
-        let mut text = self.message(true, account);
-        self.open = Some(text.split_off(3));
-        self.line(true, 'P', &text);
-    }
-
-    /// The last part of a message of stdout, if one is open.
-    fn end_part(&mut self) {
-        if let Some(rest) = self.open.take() {
-            self.line(true, 'F', &rest);
-        }
-    }
-
-    /// The file gets another name; what is written still goes into it.
-    fn rename(&mut self) {
-        let name = format!("app.log.{}", self.rotations + 1);
-        fs::rename(self.folder.join("app.log"), self.folder.join(name)).unwrap();
-    }
-
-    /// Another file takes its place.
-    fn begin(&mut self) {
-        self.file = File::create(self.folder.join("app.log")).unwrap();
-        self.rotations += 1;
-        self.last = [0; 2];
-    }
-
-    fn message(&mut self, stdout: bool, account: &mut Account) -> String {
-        let last = &mut self.last[usize::from(stdout)];
-        *last += 1;
-        let stream = if stdout { "out" } else { "err" };
-        let text = format!("file{}{stream}-{last:03}", self.rotations);
-        account.wrote(&text);
-        text
-    }
-
-    fn line(&mut self, stdout: bool, tag: char, text: &str) {
-        let stream = if stdout { "stdout" } else { "stderr" };
-        writeln!(self.file, "2026-01-02T03:04:05.123456789Z {stream} {tag} {text}").unwrap();
     }
 }
 

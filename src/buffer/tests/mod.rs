@@ -1,16 +1,17 @@
 //! What must hold of a queue as a whole: appended, read, acknowledged, reopened, cut, flipped.
 #![expect(clippy::single_range_in_vec_init, reason = "one range of records is the usual acknowledgement")]
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod damage;
+mod full_disk;
+
+use std::collections::HashMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use proptest::prelude::*;
-
 use super::*;
-use crate::disk::HostDisk;
+use crate::disk::{Disk, HostDisk};
 use crate::record::{Records, Run};
 use crate::source::{Incarnation, Mark, Position};
 use crate::units::ByteSize;
@@ -20,6 +21,7 @@ const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 /// A queue in a folder of its own, over restarts.
 struct Bench {
     folder: tempfile::TempDir,
+    disk: Arc<dyn Disk>,
     settings: QueueSettings,
     chunk_size: u64,
 }
@@ -34,7 +36,7 @@ struct Live {
 impl Bench {
     fn new(chunk_size: u64) -> Self {
         let settings = QueueSettings { max_size: ByteSize(1 << 20), when_full: WhenFull::Block };
-        Self { folder: tempfile::tempdir().unwrap(), settings, chunk_size }
+        Self { folder: tempfile::tempdir().unwrap(), disk: HostDisk::shared(), settings, chunk_size }
     }
 
     /// As a checkpoint of this mark would have it; without one, as if none could be read.
@@ -45,7 +47,7 @@ impl Bench {
             settings: self.settings.clone(),
             chunk_size: self.chunk_size,
             known: mark.map(|mark| Known { first: 0, mark }),
-            disk: HostDisk::shared(),
+            disk: Arc::clone(&self.disk),
             budget: Budget::new(1 << 30),
             wake: Arc::new(|| {}),
         })
@@ -146,6 +148,36 @@ fn a_chunk_is_removed_only_when_it_is_settled_and_a_checkpoint_covers_it() {
 }
 
 #[test]
+fn a_chunk_is_not_let_go_before_the_ones_in_front_of_it() {
+    let bench = Bench::new(400);
+    let mut live = bench.open(None, Chain::default());
+    for step in 0..6 {
+        live.append(1, step, step + 1);
+    }
+    let runs = live.runs();
+    let first = runs[0].chunk();
+    let (waiting, delivered): (Vec<Run>, Vec<Run>) = runs.into_iter().partition(|run| run.chunk() == first);
+    assert!(delivered.len() > 1);
+    for run in &delivered {
+        live.opened.queue.ack(run.chunk(), &[run.ordinals()]).unwrap();
+    }
+    let point = live.opened.queue.sync_point();
+    assert_eq!((point.release, point.delivered), (vec![], vec![]));
+    drop(live);
+    // The next process finds no gap, and sends again only what was not delivered.
+    let chain = Chain { delivered: [(Incarnation(1), Position::at(0))].into(), ..Chain::default() };
+    let mut live = bench.open(None, chain);
+    let runs = live.runs();
+    assert_eq!(texts(&runs), texts(&waiting));
+    assert_eq!(live.opened.queue.take_lost(), []);
+    let count = bench.chunks().len();
+    for run in runs {
+        live.opened.queue.ack(run.chunk(), &[run.ordinals()]).unwrap();
+    }
+    assert_eq!(live.opened.queue.sync_point().release.len(), count);
+}
+
+#[test]
 fn a_full_queue_takes_nothing_more_until_room_is_made() {
     let mut bench = Bench::new(1000);
     bench.settings.max_size = ByteSize(3000);
@@ -241,102 +273,6 @@ async fn waiting_for_records_ends_with_an_append() {
     live.append(1, 0, 1);
     live.reader.readable().await;
     assert_eq!(live.read(), lines(1, 0..1));
-}
-
-/// What happened to a copy of a queue's folder.
-#[derive(Clone, Debug)]
-enum Harm {
-    Cut(usize),
-    Flip(usize),
-    Remove,
-}
-
-fn harm() -> impl Strategy<Value = Harm> {
-    prop_oneof![
-        (0..10_000_usize).prop_map(Harm::Cut),
-        any::<usize>().prop_map(Harm::Flip),
-        Just(Harm::Remove)
-    ]
-}
-
-fn apply(harm: &Harm, path: &Path) {
-    let mut bytes = fs::read(path).unwrap();
-    match harm {
-        Harm::Cut(at) => bytes.truncate(at % bytes.len()),
-        Harm::Flip(bit) => {
-            let bit = bit % (bytes.len() * 8);
-            bytes[bit / 8] ^= 1 << (bit % 8);
-        }
-        Harm::Remove => return fs::remove_file(path).unwrap(),
-    }
-    fs::write(path, bytes).unwrap();
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
-
-    /// Whatever is cut, flipped or removed in whatever chunk, before or after the checkpoint's mark: every
-    /// record that is read is right, none is read twice, and every line that is missing is either beyond the
-    /// position that recovery resumes from, or reported as lost, so that it is read again.
-    #[test]
-    fn damage_yields_no_wrong_record_and_no_silent_loss(
-        steps in proptest::collection::vec((0..3_u128, 1..5_u64), 1..25),
-        marked in 0..25_usize,
-        chunk in any::<proptest::sample::Index>(),
-        harm in harm(),
-    ) {
-        let bench = Bench::new(600);
-        let mut live = bench.open(None, Chain::default());
-        let mut at: BTreeMap<u128, u64> = BTreeMap::new();
-        let (mut mark, mut checkpoint) = (None, BTreeMap::new());
-        for (index, (file, count)) in steps.iter().enumerate() {
-            if index == marked {
-                mark = Some(live.opened.queue.sync_point().mark);
-                checkpoint = at.clone();
-            }
-            let from = *at.get(file).unwrap_or(&0);
-            prop_assert!(matches!(live.append(*file, from, from + count), Append::Done));
-            at.insert(*file, from + count);
-        }
-        drop(live);
-        let chunks = bench.chunks();
-        apply(&harm, &chunks[chunk.index(chunks.len())]);
-
-        let live = bench.open(mark, Chain::default());
-        // Where each file resumes: the checkpoint, moved on by what was recovered.
-        let mut resume = checkpoint;
-        for (incarnation, recovered) in &live.opened.files {
-            let position = resume.entry(incarnation.0).or_insert(0);
-            *position = recovered.to.offset.max(*position);
-        }
-        drop(live);
-        let position = |to: &u64| Position::at(*to);
-        let chain = Chain {
-            delivered: (0..3).map(|file| (Incarnation(file), Position::at(0))).collect(),
-            buffered: resume.iter().map(|(file, to)| (Incarnation(*file), position(to))).collect(),
-        };
-        let mut live = bench.open(mark, chain);
-        let read = live.read();
-        let lost = live.opened.queue.take_lost();
-        let mut seen = BTreeSet::new();
-        for record in &read {
-            prop_assert!(seen.insert(record.clone()), "{} was read twice", record);
-        }
-        for (file, end) in &at {
-            for line in 0..*end {
-                let resumed_before = line >= *resume.get(file).unwrap_or(&0);
-                let reported = lost.iter().any(|lost| {
-                    lost.incarnation == Incarnation(*file) && (lost.from.offset..lost.to.offset).contains(&line)
-                });
-                let there = seen.remove(&format!("{file}:{line}"));
-                prop_assert_eq!(
-                    u8::from(there) + u8::from(reported) + u8::from(resumed_before), 1,
-                    "line {} of file {}: read {}, lost {}, to be read again {}", line, file, there, reported, resumed_before
-                );
-            }
-        }
-        prop_assert!(seen.is_empty(), "records that were never appended: {:?}", seen);
-    }
 }
 
 #[test]
