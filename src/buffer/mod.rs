@@ -17,11 +17,13 @@
 mod acks;
 mod append;
 mod dead_letters;
+mod folder;
 #[expect(missing_docs, reason = "the tables at the top of the module document every field")]
 pub mod frame;
 mod queue;
 mod read;
 mod recover;
+mod release;
 mod report;
 mod settings;
 #[cfg(test)]
@@ -31,7 +33,8 @@ mod window;
 
 pub use append::{Append, Appender, Body, Step};
 pub use dead_letters::{DeadLetterStats, DeadLetters, Letter, NotKept, Origin};
-pub use queue::{Budget, Lost, Queue, QueueStats, SyncPoint, Wake};
+pub use queue::{Budget, Lost, Queue, QueueStats, Wake};
 pub use read::{Chain, Reader};
 pub use recover::{Known, Open, Opened, Recovered, open, reader};
+pub use release::SyncPoint;
 pub use settings::{BufferSettings, DeadLetterSettings, Durability, QueueSettings, WhenFull};

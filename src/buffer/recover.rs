@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -17,13 +17,14 @@ use tracing::{error, info, warn};
 
 use super::acks::{self, AckLog, Ranges};
 use super::append::Appender;
+use super::folder::{self, acks_path, discard, unreadable};
 use super::frame::{self, CHUNK_HEADER, FOOTER, FRAME_HEADER, Footer, FormatError, FrameHeader};
 use super::queue::{Budget, Chunk, Queue, Shared, Wake};
 use super::read::{Chain, Reader};
-use super::report::{put_aside, put_aside_chunk};
+use super::report::put_aside;
 use super::settings::QueueSettings;
 use super::walk::{Walked, header, salvage, walk};
-use crate::disk::{Disk, DiskFile, Report, quarantine};
+use crate::disk::{Disk, DiskFile, Report};
 use crate::source::{DestinationName, Incarnation, Mark, Position};
 
 /// How to open a queue.
@@ -96,16 +97,7 @@ pub struct Recovered {
 ///
 /// The folder cannot be made, read or written.
 pub fn open(open: Open<'_>) -> io::Result<Opened> {
-    let buffers = open.data_dir.join("buffer");
-    let folder = buffers.join(open.name.as_str());
-    for folder in [&buffers, &folder] {
-        if folder.exists() && !folder.is_dir() {
-            let reason = "a folder of the buffer should be here".into();
-            let report = Report { kind: "foreign file", reason, found: Value::Null };
-            quarantine(&*open.disk, open.data_dir, folder, "", &report)?;
-        }
-    }
-    open.disk.create_folder(&folder)?;
+    let folder = folder::make(&*open.disk, open.data_dir, &open.name)?;
     let shared = Shared::new(
         open.name,
         folder,
@@ -117,7 +109,7 @@ pub fn open(open: Open<'_>) -> io::Result<Opened> {
         open.wake,
     );
     let mut found = Found { files: HashMap::new(), turn: 0 };
-    let mut numbers = list(&shared)?;
+    let mut numbers = folder::list(&shared)?;
     numbers.sort_unstable();
     match &open.known {
         Some(known) => go_on(&shared, &numbers, known, &mut found)?,
@@ -204,52 +196,6 @@ impl Found {
         file.to = frame.to.clone();
         file.source = source.to_vec();
     }
-}
-
-/// The numbers of the chunks in the folder; anything else there goes to quarantine.
-fn list(shared: &Shared) -> io::Result<Vec<u64>> {
-    let mut numbers = Vec::new();
-    let mut acks = Vec::new();
-    for entry in fs::read_dir(&shared.folder)? {
-        let entry = entry?;
-        let path = entry.path();
-        let named = if entry.file_type()?.is_file() { named(&path) } else { None };
-        match named {
-            Some((number, "chunk")) => numbers.push(number),
-            Some((number, "acks")) => acks.push((number, path)),
-            _ => {
-                let reason = "it does not belong into the buffer's folder".into();
-                let report = Report { kind: "foreign file", reason, found: Value::Null };
-                let kept = put_aside(shared, &path, &report)?;
-                warn!(event = "foreign_file", path = %path.display(), kept = %kept.display(),
-                    "a file that does not belong into the buffer was moved away");
-            }
-        }
-    }
-    for (number, path) in acks {
-        if !numbers.contains(&number) {
-            shared.disk.remove(&path)?;
-        }
-    }
-    Ok(numbers)
-}
-
-fn named(path: &Path) -> Option<(u64, &str)> {
-    let stem = path.file_stem()?.to_str()?;
-    let number = u64::from_str_radix(stem, 16).ok().filter(|number| format!("{number:016x}") == stem)?;
-    Some((number, path.extension()?.to_str()?))
-}
-
-fn discard(shared: &Shared, number: u64) -> io::Result<()> {
-    shared.disk.remove(&shared.chunk_path(number))?;
-    match shared.disk.remove(&acks_path(shared, number)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-fn acks_path(shared: &Shared, number: u64) -> PathBuf {
-    shared.folder.join(format!("{number:016x}.acks"))
 }
 
 /// A chunk that a checkpoint covers: its footer is enough. Without one it is walked, as far as it goes; the
@@ -419,18 +365,6 @@ fn add(shared: &Shared, number: u64, path: &Path, salt: u32, footer: &Footer) ->
         done: false,
     });
     shared.grow(&mut state, bytes);
-    Ok(())
-}
-
-fn unreadable(shared: &Shared, number: u64, path: &Path, reason: FormatError) -> io::Result<()> {
-    let kept = put_aside_chunk(shared, path, reason.to_string())?;
-    let acks = acks_path(shared, number);
-    if acks.exists() {
-        let reason = "the chunk that it belongs to cannot be read".into();
-        put_aside(shared, &acks, &Report { kind: "acknowledgements", reason, found: Value::Null })?;
-    }
-    error!(event = "chunk_quarantined", destination = %shared.name, path = %path.display(), kept = %kept.display(), %reason,
-        "a chunk cannot be read and was moved away; its lines are read again where their files still have them");
     Ok(())
 }
 
