@@ -22,7 +22,7 @@ pub fn schema() -> Value {
 fn tidy(value: &mut Value) {
     match value {
         Value::Object(object) => {
-            if object.get("default").is_some_and(is_empty_default) {
+            if has_empty_default(object) {
                 object.remove("default");
             }
             mark_required(object);
@@ -38,9 +38,13 @@ fn tidy(value: &mut Value) {
     }
 }
 
-/// The default of a section is told by its keys.
-fn is_empty_default(default: &Value) -> bool {
-    matches!(default, Value::Null | Value::Object(_))
+/// The default of a section is told by its keys, unless something else may stand in its place.
+fn has_empty_default(object: &Schema) -> bool {
+    match object.get("default") {
+        Some(Value::Null) => true,
+        Some(Value::Object(_)) => !object.contains_key("anyOf"),
+        _ => false,
+    }
 }
 
 fn mark_required(object: &mut Map<String, Value>) {

@@ -146,8 +146,8 @@ pub(super) struct Buffer {
     /// at a time.
     #[schemars(extend("x-limits" = {"min": "64KiB", "max": "1GiB"}))]
     pub(super) chunk_size: Size,
-    /// When what was appended is synced to the disk; `{every: 1s}` unless said. A kill of the process takes
-    /// nothing back in any case. They differ in what a power loss takes back (see below).
+    /// When what was appended is synced to the disk: `always`, `never`, or after a time (`every`, 10ms to 5m). They
+    /// differ in what a power loss takes back and in what they cost (see below).
     #[schemars(example = &"always")]
     pub(super) sync: Sync,
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use crate::buffer::{QueueSettings, WhenFull};
+use crate::buffer::{Durability, QueueSettings, WhenFull};
 use crate::decode::Format;
 use crate::deliver::{Aggregation, Destination, Packing, PartitionKey};
 use crate::process::{ParseJson, Step};
@@ -196,6 +196,22 @@ fn an_empty_section_is_as_good_as_none() {
     assert_eq!(config.tail, crate::tail::TailSettings::default());
     assert_eq!(config.admin, None);
     assert!(good(&with("admin: {}")).admin.is_some());
+}
+
+#[test]
+fn buffers_are_synced_when_it_is_said() {
+    let sync = |said: &str| good(&with(&format!("buffer: {{sync: {said}}}"))).buffer.sync;
+    assert_eq!(sync("always"), Durability::Always);
+    assert_eq!(sync("never"), Durability::Never);
+    assert_eq!(sync("{every: 250ms}"), Durability::Every(Duration::from_millis(250)));
+    assert_eq!(good(&with("")).buffer.sync, Durability::Every(Duration::from_secs(1)));
+    for (said, refused) in
+        [("sometimes", "always"), ("{every: 1ms}", "10ms to 5m"), ("{}", "every"), ("1s", "always")]
+    {
+        let messages = messages(&with(&format!("buffer: {{sync: {said}}}")));
+        assert_eq!(messages.len(), 1, "{messages:?}");
+        assert!(messages[0].contains("buffer.sync") && messages[0].contains(refused), "{messages:?}");
+    }
 }
 
 #[test]
