@@ -239,7 +239,9 @@ fn batch<'a>(input: &'a Input, kind: &str, shape: &str) -> Box<dyn FnMut() + 'a>
         // Nothing waits for more to come.
         while let Next::Send(request) = dispatcher.next(now + Duration::from_secs(60)) {
             for entry in request.entries.iter() {
-                black_box(entry.payload());
+                entry.pieces().for_each(|piece| {
+                    black_box(piece);
+                });
             }
             black_box(dispatcher.answered(request.id, Answer::taken(), now));
         }

@@ -117,8 +117,9 @@ impl Entry {
         self.runs().map(move |run| &run.data()[..run.data().len() - cut])
     }
 
-    /// Its payload, copied together for sending.
-    pub fn payload(&self) -> Vec<u8> {
+    /// Its payload, copied together.
+    #[cfg(test)]
+    pub(super) fn payload(&self) -> Vec<u8> {
         let mut payload = Vec::with_capacity(self.payload);
         for piece in self.pieces() {
             payload.extend_from_slice(piece);

@@ -5,14 +5,13 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_firehose::Client;
 use aws_sdk_firehose::config::StalledStreamProtectionConfig;
 use aws_sdk_firehose::operation::put_record_batch::PutRecordBatchOutput;
-use aws_sdk_firehose::primitives::Blob;
-use aws_sdk_firehose::types::Record;
 use aws_types::request_id::RequestId;
 use tokio::sync::OnceCell;
 
 use super::answer::{Answer, Verdict};
 use super::aws::{self, ConnectError, HttpClients};
-use super::entry::{Entry, Request};
+use super::body;
+use super::entry::Request;
 use super::settings::Firehose;
 
 /// An Amazon Data Firehose delivery stream.
@@ -40,10 +39,13 @@ impl DeliveryStream {
             Ok(client) => client,
             Err(error) => return error.into(),
         };
+        let body = body::encode("DeliveryStreamName", &self.settings.stream, &request.entries);
         let call = client
             .put_record_batch()
             .delivery_stream_name(&self.settings.stream)
-            .set_records(Some(request.entries.iter().map(record).collect()));
+            .set_records(Some(Vec::new()))
+            .customize()
+            .mutate_request(move |request| body::replace(request, body.clone()));
         match call.send().await {
             Ok(output) => judge(&output, request.entries.len()),
             Err(error) => aws::failed(&error),
@@ -64,10 +66,6 @@ impl DeliveryStream {
         }
         Ok(Client::from_conf(config.build()))
     }
-}
-
-fn record(entry: &Entry) -> Record {
-    Record::builder().data(Blob::new(entry.payload())).build().expect("its only required member was set")
 }
 
 fn judge(output: &PutRecordBatchOutput, sent: usize) -> Answer {

@@ -5,14 +5,13 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::StalledStreamProtectionConfig;
 use aws_sdk_kinesis::operation::put_records::PutRecordsOutput;
-use aws_sdk_kinesis::primitives::Blob;
-use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 use aws_types::request_id::RequestId;
 use tokio::sync::OnceCell;
 
 use super::answer::{Answer, Verdict};
 use super::aws::{self, ConnectError, HttpClients};
-use super::entry::{Entry, Request};
+use super::body;
+use super::entry::Request;
 use super::settings::Kinesis;
 
 /// An Amazon Kinesis data stream.
@@ -40,13 +39,16 @@ impl DataStream {
             Ok(client) => client,
             Err(error) => return error.into(),
         };
-        let call = client.put_records().set_records(Some(request.entries.iter().map(record).collect()));
+        let stream = &self.settings.stream;
+        let call = client.put_records().set_records(Some(Vec::new()));
         // An ARN moves the call to the account's own host name, so it is used only where the user gave one.
-        let call = if self.settings.stream.starts_with("arn:") {
-            call.stream_arn(&self.settings.stream)
+        let (call, member) = if stream.starts_with("arn:") {
+            (call.stream_arn(stream), "StreamARN")
         } else {
-            call.stream_name(&self.settings.stream)
+            (call.stream_name(stream), "StreamName")
         };
+        let body = body::encode(member, stream, &request.entries);
+        let call = call.customize().mutate_request(move |request| body::replace(request, body.clone()));
         match call.send().await {
             Ok(output) => judge(&output, request.entries.len()),
             Err(error) => aws::failed(&error),
@@ -67,14 +69,6 @@ impl DataStream {
         }
         Ok(Client::from_conf(config.build()))
     }
-}
-
-fn record(entry: &Entry) -> PutRecordsRequestEntry {
-    PutRecordsRequestEntry::builder()
-        .data(Blob::new(entry.payload()))
-        .partition_key(entry.partition_key().unwrap_or_default())
-        .build()
-        .expect("its required members were set")
 }
 
 fn judge(output: &PutRecordsOutput, sent: usize) -> Answer {

@@ -19,6 +19,7 @@
 mod answer;
 mod aws;
 mod batch;
+mod body;
 mod directory;
 mod dispatch;
 mod entry;
