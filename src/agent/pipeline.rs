@@ -348,8 +348,10 @@ impl Pipeline {
     ) -> Turn {
         let cursor = &lane.cursors[index];
         if cursor.blocked && !cursor.to.iter().all(|out| self.may_take(*out, now)) {
-            // The file is its buffer: that it was emptied must be seen while a copy is still there.
-            return if self.tailer.is_replaced(incarnation) { Turn::Replaced } else { Turn::Blocked };
+            // The file is its buffer: that it was emptied must be seen while a copy is still there. A compressed
+            // one is not emptied, and would have to be decompressed in every round.
+            let replaced = !self.tailer.is_compressed(incarnation) && self.tailer.is_replaced(incarnation);
+            return if replaced { Turn::Replaced } else { Turn::Blocked };
         }
         lane.cursors[index].blocked = false;
         let mut scratch = std::mem::take(&mut self.scratch);

@@ -22,6 +22,8 @@ pub struct Scene {
     route: String,
     /// Lines of YAML of both destinations.
     destination: String,
+    /// How records of both destinations are put together in requests.
+    batch: &'static str,
     rest: String,
 }
 
@@ -36,6 +38,7 @@ impl Scene {
             tail: String::new(),
             route: "files: '{root}/pods/*/*/*.log'\n    format: cri\n    start_at: beginning".into(),
             destination: String::new(),
+            batch: "max_age: 50ms",
             rest: String::new(),
         }
     }
@@ -54,6 +57,12 @@ impl Scene {
     /// Another line of both destinations, such as `retry: {max_backoff: 1s}`.
     pub fn destination(mut self, line: &str) -> Self {
         let _ = writeln!(self.destination, "    {line}");
+        self
+    }
+
+    /// How records of both destinations are put together in requests, in place of `max_age: 50ms`.
+    pub fn batch(mut self, keys: &'static str) -> Self {
+        self.batch = keys;
         self
     }
 
@@ -96,13 +105,13 @@ impl Scene {
     type: firehose
     stream: {ARCHIVE}
     packing: newline
-    batch: {{max_age: 50ms}}
+    batch: {{{batch}}}
     {aws}
   {AUDIT}:
     type: kinesis
     stream: {AUDIT}
     aggregation: none
-    batch: {{max_age: 50ms}}
+    batch: {{{batch}}}
     {aws}
 routes:
   - name: logs
@@ -111,14 +120,20 @@ routes:
 ",
             root = root.display(),
             rest = self.rest,
+            batch = self.batch,
             tail = self.tail,
             route = self.route.replace("{root}", &root.display().to_string()),
         )
     }
 
+    /// `kinetail run`, which may still be starting.
+    pub fn spawn(&self) -> Agent {
+        Agent::start(&self.config(), &self.root())
+    }
+
     /// `kinetail run`, met with its files.
     pub async fn start(&self) -> Agent {
-        let agent = Agent::start(&self.config(), &self.root());
+        let agent = self.spawn();
         agent.logged("\"ready\"").await;
         agent
     }

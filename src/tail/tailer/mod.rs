@@ -415,6 +415,14 @@ impl Tailer {
         Ok(outcome)
     }
 
+    /// Whether a file is open and compressed.
+    pub fn is_compressed(&self, incarnation: Incarnation) -> bool {
+        self.files
+            .get(&incarnation)
+            .and_then(|tracked| tracked.content.as_ref())
+            .is_some_and(Content::is_gzip)
+    }
+
     /// Whether a file, of which nothing can be read now, no longer holds what was read of it.
     pub fn is_replaced(&mut self, incarnation: Incarnation) -> bool {
         let Some(tracked) = self.files.get_mut(&incarnation) else { return false };

@@ -3,6 +3,7 @@
 //!
 //! Everything comes from a seed, the times in the lines as well: a writer never looks at a clock.
 
+mod busy;
 mod format;
 mod rotation;
 
@@ -17,6 +18,7 @@ use jiff::Timestamp;
 
 use super::endpoint::Marker;
 
+pub use self::busy::Busy;
 pub use self::format::{Format, Stream};
 pub use self::rotation::{compress, siblings};
 
