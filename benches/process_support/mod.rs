@@ -223,7 +223,9 @@ fn configuration(workload: &Workload, folder: &Path, endpoint: &Endpoint) -> Str
     };
     let process = if workload.parse { ", process: [{parse: json}]" } else { "" };
     let (url, ca, folder) = (endpoint.url(), endpoint.ca_bundle().display(), folder.display());
-    let size = if matches!(workload.kind, Kind::Drain) { "\nbuffer: {max_size: 20GiB}" } else { "" };
+    let drain = matches!(workload.kind, Kind::Drain);
+    let size = if drain { "\nbuffer: {max_size: 20GiB}" } else { "" };
+    let more = if drain { ", retry: {max_backoff: 1s}, buffer: {max_size: 20GiB}" } else { "" };
     let mut text = format!(
         "data_dir: {folder}/data
 tail: {{allowed_roots: [{folder}]}}{size}
@@ -234,7 +236,7 @@ destinations:
         let _ = writeln!(
             text,
             "  {name}: {{type: {kind}, stream: {name}, region: eu-central-1, endpoint: '{url}', ca_bundle: '{ca}', \
-             {shape}, retry: {{max_backoff: 1s}}, buffer: {{max_size: 20GiB}}}}"
+             {shape}{more}}}"
         );
     }
     let to: Vec<String> = workload.streams().collect();
