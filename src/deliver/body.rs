@@ -13,7 +13,7 @@ use super::entry::Entry;
 
 /// The body of a request to put these entries (`PutRecordBatch`, `PutRecords`). `member` is how the service calls
 /// the stream's name: `DeliveryStreamName`, `StreamName` or `StreamARN`.
-pub(super) fn encode(member: &str, name: &str, entries: &[Entry]) -> Bytes {
+pub fn encode(member: &str, name: &str, entries: &[Entry]) -> Bytes {
     // Each record stands between some words; a key may need escapes, of which the services allow few.
     let size: usize = entries.iter().map(|entry| entry.size().div_ceil(3) * 4 + 64).sum();
     let mut body = Vec::with_capacity(size + name.len() + 64);

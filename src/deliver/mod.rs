@@ -19,7 +19,7 @@
 mod answer;
 mod aws;
 mod batch;
-mod body;
+pub mod body;
 mod directory;
 mod dispatch;
 mod entry;
