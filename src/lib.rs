@@ -31,6 +31,8 @@ pub mod deliver;
 pub mod kubernetes;
 pub mod telemetry;
 
+pub mod generate;
+
 pub mod disk;
 pub mod event;
 pub mod record;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use kinetail::agent::{self, Options};
-use kinetail::cli::{Cli, Command, RunArgs, check};
+use kinetail::cli::{Cli, Command, RunArgs, check, count, generate};
 use kinetail::config::{self, Config};
 use kinetail::tail::{self, Roots, Selection};
 use kinetail::telemetry::logging;
@@ -20,6 +20,10 @@ fn main() -> ExitCode {
                 Ok(outcome) => outcome.into(),
                 Err(_) => ExitCode::FAILURE,
             }
+        }
+        Command::Generate(args) => generate::run(args, &mut io::stdout().lock(), &mut io::stderr().lock()),
+        Command::Count(args) => {
+            count::run(&args, io::stdin().lock(), &mut io::stdout().lock(), &mut io::stderr().lock())
         }
     }
 }

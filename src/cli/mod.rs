@@ -1,15 +1,19 @@
 //! The commands: what can be typed, and the thin functions behind.
 
 pub mod check;
+pub mod count;
+pub mod generate;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use self::count::CountArgs;
+pub use self::generate::GenerateArgs;
 use crate::config::check_log_filter;
 
 /// What was typed.
-#[derive(Clone, Debug, Parser, PartialEq, Eq)]
+#[derive(Clone, Debug, Parser, PartialEq)]
 #[command(
     name = "kinetail",
     version,
@@ -28,7 +32,7 @@ pub struct Cli {
 }
 
 /// A command.
-#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, PartialEq, Subcommand)]
 pub enum Command {
     /// Follow the configured files and deliver their records
     ///
@@ -40,6 +44,15 @@ pub enum Command {
     /// Nothing is read from the files and nothing is sent. Exits with 0 if the configuration is good and with
     /// 2 if it is not.
     Check(CheckArgs),
+    /// Write synthetic container logs, for load tests and drills
+    ///
+    /// Every line carries a marker, by which `kinetail count` tells what was lost and what came twice. Runs until
+    /// all is written, or SIGTERM or SIGINT. docs/operations.md has a drill from beginning to end.
+    Generate(GenerateArgs),
+    /// Count what became of generated lines: lost, arrived, copies
+    ///
+    /// Exits with 0 if no line was lost, with 1 if some were, and with 2 if something could not be read.
+    Count(CountArgs),
 }
 
 /// Where the configuration is.
