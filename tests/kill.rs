@@ -95,7 +95,7 @@ async fn killed_while_one_destination_is_full_and_the_other_goes_on_nothing_is_l
             let requests = [rng.u64(2..10), 0];
             kill_in_flight(&scene, &mut logs, &mut rng, requests, &mut held).await;
         }
-        assert!(in_buffer(&scene, AUDIT).len() < missing_at(&scene, &logs, AUDIT), "its buffer is full");
+        assert!(scene.in_buffer(AUDIT).len() < missing_at(&scene, &logs, AUDIT), "its buffer is full");
         // Then it catches up.
         for _ in 0..4 {
             let requests = [rng.u64(..4), rng.u64(2..10)];
@@ -184,21 +184,10 @@ async fn all_arrive(scene: &Scene, logs: &mut Busy) {
     scene.ids_are_unique();
 }
 
-/// The lines whose records lie in a destination's buffer, those that were acknowledged included.
-fn in_buffer(scene: &Scene, destination: &str) -> Vec<Marker> {
-    let folder = std::fs::read_dir(scene.data_dir().join("buffer").join(destination)).expect("a buffer");
-    let chunks = folder.map(|entry| entry.expect("an entry").path());
-    chunks
-        .filter(|path| path.extension().is_some_and(|extension| extension == "chunk"))
-        .map(|path| std::fs::read(path).expect("a chunk"))
-        .flat_map(|chunk| chunk.split(|byte| *byte == b'\n').filter_map(Marker::find).collect::<Vec<_>>())
-        .collect()
-}
-
 fn none_is_twice_in_a_buffer(scene: &Scene) {
     for destination in [ARCHIVE, AUDIT] {
         let mut seen = BTreeSet::new();
-        for line in in_buffer(scene, destination) {
+        for line in scene.in_buffer(destination) {
             assert!(!seen.contains(&line), "{line} is twice in the buffer of {destination}");
             seen.insert(line);
         }

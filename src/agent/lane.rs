@@ -24,8 +24,8 @@ pub(super) struct Cursor {
     pub(super) decoder: Decoder,
     /// Where it ends, for a part that is read once more.
     pub(super) until: Option<Position>,
-    /// A destination refused a frame: reading waits until there is room.
-    pub(super) blocked: bool,
+    /// A destination took no frame: reading waits until there is room for so many bytes.
+    pub(super) blocked: Option<u64>,
 }
 
 impl Cursor {
@@ -41,7 +41,7 @@ impl Cursor {
         // A proof is of one offset; at another one the file as a whole has to be trusted.
         let proof = if proof.end == from { proof } else { Proof { end: from, len: 0, hash: 0 } };
         let decoder = Decoder::resume(format, limits, &position);
-        Self { to, position, proof, decoder, until: None, blocked: false }
+        Self { to, position, proof, decoder, until: None, blocked: None }
     }
 
     /// Whether the buffered position moves by itself, outside the file's chain.
@@ -66,12 +66,39 @@ impl Lane {
             match twin {
                 Some(twin) => {
                     twin.to.append(&mut cursor.to);
-                    twin.blocked |= cursor.blocked;
+                    twin.blocked = twin.blocked.max(cursor.blocked);
                     self.cursors.remove(index);
                 }
                 None => index += 1,
             }
         }
+    }
+
+    /// Leaves destinations of a cursor behind where it is, to wait for room for so many bytes; the others go on
+    /// without them. Returns whether there are others.
+    pub(super) fn leave_behind(
+        &mut self,
+        index: usize,
+        waiting: &[usize],
+        room: u64,
+        format: Format,
+        limits: Limits,
+    ) -> bool {
+        let cursor = &mut self.cursors[index];
+        if waiting.is_empty() {
+            return true;
+        }
+        let mut behind =
+            Cursor::at(waiting.to_owned(), cursor.position.clone(), cursor.proof, format, limits);
+        behind.until.clone_from(&cursor.until);
+        behind.blocked = Some(room);
+        cursor.to.retain(|out| !waiting.contains(out));
+        if cursor.to.is_empty() {
+            *cursor = behind;
+            return false;
+        }
+        self.cursors.push(behind);
+        true
     }
 
     /// Where the cursor must stop, because another stands there that it could join, or because it ends there.

@@ -82,6 +82,14 @@ struct Scratch {
     source: Vec<u8>,
 }
 
+/// Destinations that did not take a frame.
+#[derive(Default)]
+struct Stuck {
+    to: Vec<usize>,
+    /// The room that it takes, in bytes.
+    room: u64,
+}
+
 /// What a turn of one cursor came to.
 #[derive(Debug, PartialEq, Eq)]
 enum Turn {
@@ -149,7 +157,8 @@ impl Pipeline {
 
     /// Whether a file waits for a checkpoint, or for a destination that has no room.
     pub(super) fn is_blocked(&self) -> bool {
-        self.wants_names() || self.lanes.values().any(|lane| lane.cursors.iter().any(|cursor| cursor.blocked))
+        self.wants_names()
+            || self.lanes.values().any(|lane| lane.cursors.iter().any(|cursor| cursor.blocked.is_some()))
     }
 
     /// Files that a destination without room holds back get another try.
@@ -157,7 +166,7 @@ impl Pipeline {
         let waiting: Vec<Incarnation> = self
             .lanes
             .iter()
-            .filter(|(_, lane)| lane.cursors.iter().any(|cursor| cursor.blocked))
+            .filter(|(_, lane)| lane.cursors.iter().any(|cursor| cursor.blocked.is_some()))
             .map(|(incarnation, _)| *incarnation)
             .collect();
         for incarnation in waiting {
@@ -346,14 +355,19 @@ impl Pipeline {
         wall: SystemTime,
         to_end: bool,
     ) -> Turn {
-        let cursor = &lane.cursors[index];
-        if cursor.blocked && !cursor.to.iter().all(|out| self.may_take(*out, now)) {
-            // The file is its buffer: that it was emptied must be seen while a copy is still there. A compressed
-            // one is not emptied, and would have to be decompressed in every round.
-            let replaced = !self.tailer.is_compressed(incarnation) && self.tailer.is_replaced(incarnation);
-            return if replaced { Turn::Replaced } else { Turn::Blocked };
+        if let Some(room) = lane.cursors[index].blocked {
+            let mut waiting = lane.cursors[index].to.clone();
+            waiting.retain(|out| !self.may_take(*out, room, now));
+            if waiting.len() == lane.cursors[index].to.len() {
+                // The file is its buffer: that it was emptied must be seen while a copy is still there. A compressed
+                // one is not emptied, and would have to be decompressed in every round.
+                let replaced =
+                    !self.tailer.is_compressed(incarnation) && self.tailer.is_replaced(incarnation);
+                return if replaced { Turn::Replaced } else { Turn::Blocked };
+            }
+            lane.leave_behind(index, &waiting, room, self.plans[lane.route].format, self.limits());
         }
-        lane.cursors[index].blocked = false;
+        lane.cursors[index].blocked = None;
         let mut scratch = std::mem::take(&mut self.scratch);
         let turn = loop {
             match self.block(incarnation, lane, index, now, wall, to_end, &mut scratch) {
@@ -366,9 +380,11 @@ impl Pipeline {
         turn
     }
 
-    fn may_take(&mut self, out: usize, now: Instant) -> bool {
+    /// Whether a destination that took no frame may take it now. What was read for it is read again then, so it is
+    /// not enough that there is some room.
+    fn may_take(&mut self, out: usize, room: u64, now: Instant) -> bool {
         self.paused[out].is_none_or(|until| until <= now)
-            && self.outs[out].has_room(4 * BLOCK as u64)
+            && self.outs[out].has_room(room)
             && self.graves.is_open(out, now)
     }
 
@@ -468,22 +484,11 @@ impl Pipeline {
             return if full && consumed > 0 { Turn::More } else { Turn::End };
         }
         self.dirty = true;
-        let limits = self.limits();
-        let format = self.plans[lane.route].format;
-        let proof_before = lane.cursors[index].proof;
-        let stuck = self.append(incarnation, &lane.cursors[index], &position, proof, scratch, now, wall);
-        let cursor = &mut lane.cursors[index];
-        if !stuck.is_empty() {
-            // They stay where they are; the log file is their buffer until there is room.
-            cursor.to.retain(|out| !stuck.contains(out));
-            let mut behind = Cursor::at(stuck, cursor.position.clone(), proof_before, format, limits);
-            behind.until.clone_from(&cursor.until);
-            behind.blocked = true;
-            if cursor.to.is_empty() {
-                *cursor = behind;
-                return Turn::Blocked;
-            }
-            lane.cursors.push(behind);
+        let Stuck { to, room } =
+            self.append(incarnation, &lane.cursors[index], &position, proof, scratch, now, wall);
+        // They stay where they are; the log file is their buffer until there is room.
+        if !lane.leave_behind(index, &to, room, self.plans[lane.route].format, self.limits()) {
+            return Turn::Blocked;
         }
         let cursor = &mut lane.cursors[index];
         cursor.position = position;
@@ -492,7 +497,7 @@ impl Pipeline {
     }
 
     /// Appends what a block made to the buffers of the cursor's destinations, and moves their positions. Returns
-    /// the destinations that had no room.
+    /// those that did not take it.
     #[expect(clippy::too_many_arguments, reason = "the state of one turn")]
     fn append(
         &mut self,
@@ -503,15 +508,15 @@ impl Pipeline {
         scratch: &mut Scratch,
         now: Instant,
         wall: SystemTime,
-    ) -> Vec<usize> {
-        let Some(entry) = self.tailer.entry_mut(incarnation) else { return Vec::new() };
+    ) -> Stuck {
+        let mut stuck = Stuck::default();
+        let Some(entry) = self.tailer.entry_mut(incarnation) else { return stuck };
         let furthest = entry.proof;
         if proof.end > entry.proof.end {
             entry.proof = proof;
         }
         let records = &scratch.records;
         scratch.source.clear();
-        let mut stuck = Vec::new();
         if !records.is_empty() {
             self.turn += 1;
             let bare = crate::tail::Entry { progress: Vec::new(), repairs: Vec::new(), ..entry.clone() };
@@ -525,7 +530,7 @@ impl Pipeline {
             if !casualties.is_empty()
                 && !self.graves.bury(*out, incarnation, &entry.path, casualties, now, wall)
             {
-                stuck.push(*out);
+                stuck.to.push(*out);
                 continue;
             }
             let appender = &mut self.outs[*out];
@@ -547,15 +552,16 @@ impl Pipeline {
                         self.paused[*out] = None;
                         self.totals.frames.inc();
                     }
-                    Append::Full => {
+                    Append::Full(room) => {
+                        stuck.room = stuck.room.max(room);
                         debug!(event = "buffer_full", destination = %name, "no room in the buffer; its log files wait");
-                        stuck.push(*out);
+                        stuck.to.push(*out);
                         continue;
                     }
                     Append::Failed(error) => {
                         error!(event = "append_failed", destination = %name, %error, "the buffer cannot be written; it is tried again");
                         self.paused[*out] = Some(now + DISK_PAUSE);
-                        stuck.push(*out);
+                        stuck.to.push(*out);
                         continue;
                     }
                 }
@@ -578,7 +584,7 @@ impl Pipeline {
                 }
             }
         }
-        if stuck.len() == cursor.to.len() {
+        if stuck.to.len() == cursor.to.len() {
             entry.proof = furthest;
         } else {
             self.totals.records.inc_by(records.len() as u64);

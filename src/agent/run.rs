@@ -336,7 +336,11 @@ impl Agent {
         if patient {
             return all.await;
         }
-        tokio::time::timeout(self.drain_timeout, all).await.unwrap_or(Ok(()))
+        tokio::time::timeout(self.drain_timeout, all).await.unwrap_or_else(|_| {
+            warn!(event = "drain_timed_out", drain_timeout = ?self.drain_timeout,
+                "drain_timeout has passed; what was not delivered stays in the buffer for the next start");
+            Ok(())
+        })
     }
 
     /// Writes the last checkpoint and says how it ended.

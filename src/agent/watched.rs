@@ -39,6 +39,7 @@ struct BufferMetrics {
     chunks: Family<ByDestination, Gauge>,
     oldest: Family<ByDestination, Gauge<f64, AtomicU64>>,
     dropped: Family<ByDestination, Counter>,
+    dropped_bytes: Family<ByDestination, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -121,6 +122,12 @@ impl Watched {
             "Records given up because the buffer was full",
             buffer.dropped.clone(),
         );
+        sub.register_with_unit(
+            "dropped",
+            "Bytes of chunks given up because the buffer was full",
+            Unit::Bytes,
+            buffer.dropped_bytes.clone(),
+        );
         let dead = DeadLetterMetrics::default();
         dead.register(registry);
         let watched = Self { queues, letters, totals, deliveries, buffer, dead };
@@ -140,6 +147,8 @@ impl Watched {
             self.buffer.oldest.get_or_create(&by).set(age(&stats).as_secs_f64());
             let dropped = self.buffer.dropped.get_or_create(&by);
             dropped.inc_by(stats.dropped_records.saturating_sub(dropped.get()));
+            let dropped = self.buffer.dropped_bytes.get_or_create(&by);
+            dropped.inc_by(stats.dropped_bytes.saturating_sub(dropped.get()));
         }
         for (queue, letters) in self.queues.iter().zip(&self.letters) {
             self.dead.refresh(queue.name().as_str(), &letters.stats());

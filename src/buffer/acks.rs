@@ -50,6 +50,12 @@ impl Ranges {
         other.0.iter().all(|range| self.gaps(range.clone()).is_empty())
     }
 
+    /// How many numbers it holds that the other does not.
+    pub(super) fn count_beyond(&self, other: &Self) -> u32 {
+        let beyond = self.0.iter().flat_map(|range| other.gaps(range.clone()));
+        beyond.map(|gap| gap.end - gap.start).sum()
+    }
+
     /// How many numbers it holds.
     pub(super) fn count(&self) -> u32 {
         self.0.iter().map(|range| range.end - range.start).sum()

@@ -12,6 +12,9 @@ use crate::disk::DiskFile;
 use crate::record::Records;
 use crate::source::{Incarnation, Position};
 
+/// Room for several frames, in bytes; a queue of less than four times that goes on with a quarter.
+const RESUME: u64 = 1 << 20;
+
 /// What a turn made of one file, the same for every destination. Made once: its checksum is computed once.
 #[derive(Debug)]
 pub struct Body<'a> {
@@ -55,8 +58,8 @@ pub struct Step<'a> {
 pub enum Append {
     /// The frame is in the buffer: a kill of the process cannot take it away.
     Done,
-    /// There is no room, and nothing was written. [`Wake`](super::Wake) is called when there is.
-    Full,
+    /// There is no room for so many bytes, and nothing was written. [`Wake`](super::Wake) is called when there may be.
+    Full(u64),
     /// The disk failed, and nothing counts as written. The same frame may be tried again.
     Failed(io::Error),
 }
@@ -89,12 +92,12 @@ impl Appender {
         &self.queue
     }
 
-    /// Whether a frame of about `bytes` finds room now. Where it does not, [`Wake`](super::Wake) is called once it
-    /// could.
+    /// Whether a queue that was full takes so many bytes now, and a little more, so that it is not full again at
+    /// once. Where it does not, [`Wake`](super::Wake) is called once it could.
     pub fn has_room(&mut self, bytes: u64) -> bool {
         let shared = Arc::clone(&self.queue.shared);
         let mut state = shared.lock();
-        self.find_room(&shared, &mut state, bytes.min(shared.settings.max_size.0 / 4))
+        self.find_room(&shared, &mut state, bytes.max(RESUME.min(shared.settings.max_size.0 / 4)))
     }
 
     fn find_room(&mut self, shared: &Shared, state: &mut State, bytes: u64) -> bool {
@@ -114,8 +117,9 @@ impl Appender {
             return Append::Failed(io::Error::new(io::ErrorKind::InvalidInput, "a frame of more than 1 GiB"));
         }
         let mut state = shared.lock();
-        if !self.find_room(&shared, &mut state, frame + (CHUNK_HEADER + FOOTER) as u64) {
-            return Append::Full;
+        let needed = frame + (CHUNK_HEADER + FOOTER) as u64;
+        if !self.find_room(&shared, &mut state, needed) {
+            return Append::Full(needed);
         }
         let full = |active: &Active| {
             let begun = active.len > CHUNK_HEADER as u64;

@@ -294,7 +294,8 @@ impl Shared {
     }
 
     /// Gives up oldest chunks until `bytes` more would fit. Their room is free once a checkpoint covers them:
-    /// removed earlier, a kill would have their lines read again.
+    /// removed earlier, a kill would have their lines read again. Records that delivery has in hand go out all the
+    /// same, unless the process is killed before: they do not count as given up.
     fn drop_oldest(&self, state: &mut State, bytes: u64) {
         let mut excess = (state.bytes + bytes).saturating_sub(self.settings.max_size.0);
         for chunk in &mut state.chunks {
@@ -305,16 +306,20 @@ impl Shared {
             if chunk.done {
                 continue;
             }
-            let records = chunk.records.saturating_sub(chunk.acked.count());
+            let under_way = chunk.readable.count_beyond(&chunk.acked);
+            let records = chunk.records.saturating_sub(chunk.acked.count() + under_way);
             match recover::ends_of(self, chunk) {
                 Ok(ends) => chunk.ends = ends,
                 Err(_) => chunk.damaged = true,
             }
-            state.skipped.extend(chunk.ends.iter().map(|(incarnation, to)| (*incarnation, to.clone())));
+            if !chunk.read {
+                // A reader that has passed it stands further on.
+                state.skipped.extend(chunk.ends.iter().map(|(incarnation, to)| (*incarnation, to.clone())));
+            }
             (chunk.done, chunk.read) = (true, true);
             state.dropped_records += u64::from(records);
             state.dropped_bytes += chunk.len;
-            warn!(event = "oldest_dropped", destination = %self.name, records, bytes = chunk.len,
+            warn!(event = "oldest_dropped", destination = %self.name, records, under_way, bytes = chunk.len,
                 "the buffer is full: its oldest records were given up (when_full: drop_oldest)");
         }
     }

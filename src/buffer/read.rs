@@ -194,7 +194,8 @@ impl Reader {
         }
         let shared = Arc::clone(&self.queue.shared);
         let mut state = shared.lock();
-        let Some(chunk) = state.chunk_mut(self.number) else {
+        // One that was given up meanwhile has been counted.
+        let Some(chunk) = state.chunk_mut(self.number).filter(|chunk| !chunk.read) else {
             return Ok(());
         };
         chunk.readable.insert(header.first..header.first + header.records);
@@ -229,7 +230,9 @@ impl Reader {
             if header.to.offset <= before.offset {
                 return false;
             }
-            self.lost(header.incarnation, before, header.from.clone());
+            if header.from.offset >= before.offset {
+                self.lost(header.incarnation, before, header.from.clone());
+            }
         }
         self.ends.insert(header.incarnation, header.to.clone());
         true

@@ -2,6 +2,7 @@
 //!
 //! - [`endpoint`]: the two services, inside of the test's process, with faults and an exact account.
 //! - [`clients`]: the SDK's own clients for an endpoint or for moto.
+//! - [`door`]: a place on the network where nobody answers until it is opened.
 //! - [`logs`]: writers that write logs as container runtimes and kubelet do.
 //! - [`process`]: the real binary as a child process.
 //! - [`scene`]: logs, endpoint and agent put together.
@@ -9,6 +10,7 @@
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "every test binary uses a part of it")]
 
 pub mod clients;
+pub mod door;
 pub mod endpoint;
 pub mod logs;
 pub mod moto;

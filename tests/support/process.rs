@@ -6,7 +6,8 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -196,6 +197,21 @@ impl Agent {
     /// Waits for a line of its log that holds this text.
     pub async fn logged(&self, text: &str) -> String {
         self.0.line(|line| line.contains(text)).await
+    }
+
+    /// A number of its metrics, by name and labels as they are written there. The admin port must be configured.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let ready = self.logged("admin_ready").await;
+        let ready: serde_json::Value = serde_json::from_str(&ready).expect("its log is JSON");
+        let address = ready["listen"].as_str().expect("an address").to_owned();
+        let mut socket = TcpStream::connect(address).await.expect("the admin port answers");
+        let request = b"GET /metrics HTTP/1.1\r\nhost: kinetail\r\nconnection: close\r\n\r\n";
+        socket.write_all(request).await.expect("the request is sent");
+        let mut text = String::new();
+        socket.read_to_string(&mut text).await.expect("the answer is text");
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let value = value.unwrap_or_else(|| panic!("no {name} in\n{text}"));
+        value.trim().parse().expect("a number")
     }
 
     /// Waits until it ends by itself.

@@ -24,6 +24,10 @@ pub struct Scene {
     destination: String,
     /// How records of both destinations are put together in requests.
     batch: &'static str,
+    /// Lines of YAML of [`AUDIT`] alone.
+    audit: String,
+    /// Where it is, if not at the endpoint.
+    audit_url: Option<String>,
     rest: String,
 }
 
@@ -39,6 +43,8 @@ impl Scene {
             route: "files: '{root}/pods/*/*/*.log'\n    format: cri\n    start_at: beginning".into(),
             destination: String::new(),
             batch: "max_age: 50ms",
+            audit: String::new(),
+            audit_url: None,
             rest: String::new(),
         }
     }
@@ -58,6 +64,17 @@ impl Scene {
     pub fn destination(mut self, line: &str) -> Self {
         let _ = writeln!(self.destination, "    {line}");
         self
+    }
+
+    /// Another line of [`AUDIT`] alone.
+    pub fn audit(mut self, line: &str) -> Self {
+        let _ = writeln!(self.audit, "    {line}");
+        self
+    }
+
+    /// [`AUDIT`] is at this URL, from the next start on; the endpoint again with none.
+    pub fn audit_at(&mut self, url: Option<String>) {
+        self.audit_url = url;
     }
 
     /// How records of both destinations are put together in requests, in place of `max_age: 50ms`.
@@ -91,9 +108,9 @@ impl Scene {
     /// The whole configuration.
     pub fn config(&self) -> String {
         let root = self.root();
-        let mut aws =
-            format!("region: eu-central-1\n    endpoint: '{}'\n{}", self.endpoint.url(), self.destination);
-        if self.endpoint.url().starts_with("https") {
+        let mut aws = format!("region: eu-central-1\n{}", self.destination);
+        let url = self.endpoint.url();
+        if url.starts_with("https") {
             let _ = writeln!(aws, "    ca_bundle: '{}'", self.endpoint.ca_bundle().display());
         }
         format!(
@@ -105,14 +122,16 @@ impl Scene {
     type: firehose
     stream: {ARCHIVE}
     packing: newline
+    endpoint: '{url}'
     batch: {{{batch}}}
     {aws}
   {AUDIT}:
     type: kinesis
     stream: {AUDIT}
     aggregation: none
+    endpoint: '{audit_url}'
     batch: {{{batch}}}
-    {aws}
+{audit}    {aws}
 routes:
   - name: logs
     {route}
@@ -121,6 +140,8 @@ routes:
             root = root.display(),
             rest = self.rest,
             batch = self.batch,
+            audit = self.audit,
+            audit_url = self.audit_url.as_ref().unwrap_or(&url),
             tail = self.tail,
             route = self.route.replace("{root}", &root.display().to_string()),
         )
@@ -194,6 +215,18 @@ routes:
         let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
         paths.sort();
         paths
+    }
+
+    /// The lines whose records lie in a destination's buffer, those that were acknowledged included.
+    pub fn in_buffer(&self, destination: &str) -> Vec<Marker> {
+        let folder = std::fs::read_dir(self.data_dir().join("buffer").join(destination)).expect("a buffer");
+        folder
+            .map(|entry| entry.expect("an entry").path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "chunk"))
+            // One that was just removed holds nothing.
+            .filter_map(|path| std::fs::read(path).ok())
+            .flat_map(|chunk| chunk.split(|byte| *byte == b'\n').filter_map(Marker::find).collect::<Vec<_>>())
+            .collect()
     }
 
     /// No two records with different texts share an id, and each has one.

@@ -17,7 +17,7 @@ fn a_chunk_that_was_begun_can_be_filled_and_closed_on_a_full_disk() {
         match live.append(1, line, line + 100) {
             Append::Done => line += 100,
             Append::Failed(error) => break error,
-            Append::Full => panic!("the buffer has room"),
+            Append::Full(_) => panic!("the buffer has room"),
         }
     };
     // The next chunk finds no room; the first is full and closed.

@@ -203,7 +203,7 @@ fn drop_oldest_gives_up_whole_chunks_from_the_front_and_counts_them() {
     bench.settings = QueueSettings { max_size: ByteSize(3000), when_full: WhenFull::DropOldest };
     let mut live = bench.open(None, Chain::default());
     for line in 0..60 {
-        while let Append::Full = live.append(1, line, line + 1) {
+        while let Append::Full(_) = live.append(1, line, line + 1) {
             let point = live.opened.queue.sync_point();
             live.opened.queue.release(&point.release);
         }
@@ -212,6 +212,35 @@ fn drop_oldest_gives_up_whole_chunks_from_the_front_and_counts_them() {
     assert_eq!(read.len() as u64 + live.opened.queue.stats().dropped_records, 60);
     assert_eq!(read, lines(1, 60 - read.len() as u64..60));
     assert_eq!(live.opened.queue.take_lost(), [], "what the user's limit gave up is not damage");
+}
+
+#[test]
+fn of_a_dropped_chunk_that_delivery_has_in_hand_nothing_is_counted_as_given_up_or_taken_for_lost() {
+    let mut bench = Bench::new(1000);
+    bench.settings = QueueSettings { max_size: ByteSize(3000), when_full: WhenFull::DropOldest };
+    let mut live = bench.open(None, Chain::default());
+    let (mut line, mut in_hand) = (0, Vec::new());
+    while let Append::Done = live.append(1, line, line + 1) {
+        line += 1;
+        if bench.chunks().len() == 2 && in_hand.is_empty() {
+            in_hand = live.runs();
+            live.opened.queue.ack(in_hand[0].chunk(), &[in_hand[0].ordinals()]).unwrap();
+        }
+    }
+    // The first chunk is given up, which was read; then, to make more room, others that were not.
+    let mut read = live.read();
+    for _ in 0..20 {
+        while let Append::Full(_) = live.append(1, line, line + 1) {
+            let point = live.opened.queue.sync_point();
+            live.opened.queue.release(&point.release);
+            assert_eq!(live.opened.queue.take_lost(), [], "what was given up is not damage");
+        }
+        line += 1;
+    }
+    read.extend(live.read());
+    let dropped = live.opened.queue.stats().dropped_records;
+    assert!(dropped > 0);
+    assert_eq!(in_hand.len() as u64 + dropped + read.len() as u64, line);
 }
 
 #[test]
