@@ -23,7 +23,6 @@ mod delivery;
 mod drive;
 mod held;
 mod keeper;
-mod lane;
 #[cfg(test)]
 mod model;
 mod open;

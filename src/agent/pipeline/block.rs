@@ -1,0 +1,241 @@
+//! A turn of one cursor: a block of lines is read, decoded, processed and encoded.
+
+use std::time::{Instant, SystemTime};
+
+use tracing::warn;
+
+use super::Pipeline;
+use super::append::Stuck;
+use super::lane::Lane;
+use crate::agent::casualties::Casualties;
+use crate::encode::{self, Encoder};
+use crate::event::{Fields, Message};
+use crate::process::Chain;
+use crate::record::Records;
+use crate::source::{Incarnation, Position};
+use crate::tail::identity::Proof;
+use crate::tail::{Lines, ReadOutcome};
+
+/// What a turn reads at most. Large enough that a frame's fixed cost does not count, small enough that many
+/// files get their turn soon.
+pub(super) const BLOCK: usize = 256 << 10;
+/// What a runtime puts in front of a line's text, generously.
+const LINE_OVERHEAD: usize = 64 << 10;
+
+#[derive(Default)]
+pub(super) struct Scratch {
+    pub(super) block: Vec<u8>,
+    pub(super) records: Records,
+    pub(super) casualties: Casualties,
+    pub(super) fields: Fields<'static>,
+    pub(super) source: Vec<u8>,
+}
+
+/// What a turn of one cursor came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// There may be more right now.
+    More,
+    /// The end of the file as it is now.
+    End,
+    /// It cannot be read now.
+    Failed,
+    /// Nothing can be done until there is room.
+    Blocked,
+    /// The file is another now.
+    Replaced,
+}
+
+impl Pipeline {
+    /// One block for one cursor: read, decode, encode, append.
+    pub(super) fn advance(
+        &mut self,
+        incarnation: Incarnation,
+        lane: &mut Lane,
+        index: usize,
+        now: Instant,
+        wall: SystemTime,
+        to_end: bool,
+    ) -> Turn {
+        if let Some(room) = lane.cursors[index].blocked {
+            let mut waiting = lane.cursors[index].to.clone();
+            waiting.retain(|out| !self.may_take(*out, room, now));
+            if waiting.len() == lane.cursors[index].to.len() {
+                // The file is its buffer: that it was emptied must be seen while a copy is still there. A compressed
+                // one is not emptied, and would have to be decompressed in every round.
+                let replaced =
+                    !self.tailer.is_compressed(incarnation) && self.tailer.is_replaced(incarnation);
+                return if replaced { Turn::Replaced } else { Turn::Blocked };
+            }
+            lane.leave_behind(index, &waiting, room, self.plans[lane.route].format, self.limits());
+        }
+        lane.cursors[index].blocked = None;
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let turn = loop {
+            match self.block(incarnation, lane, index, now, wall, to_end, &mut scratch) {
+                // What is read again up to the position, because a group was open, makes no frame of its own.
+                Turn::More if lane.cursors[index].proof.end < lane.cursors[index].position.offset => {}
+                turn => break turn,
+            }
+        };
+        self.scratch = scratch;
+        turn
+    }
+
+    /// Whether a destination that took no frame may take it now. What was read for it is read again then, so it is
+    /// not enough that there is some room.
+    fn may_take(&mut self, out: usize, room: u64, now: Instant) -> bool {
+        self.paused[out].is_none_or(|until| until <= now)
+            && self.outs[out].has_room(room)
+            && self.graves.is_open(out, now)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the state of one turn")]
+    fn block(
+        &mut self,
+        incarnation: Incarnation,
+        lane: &mut Lane,
+        index: usize,
+        now: Instant,
+        wall: SystemTime,
+        to_end: bool,
+        scratch: &mut Scratch,
+    ) -> Turn {
+        let limit = lane.limit(index);
+        let max_line = self.settings.max_line.0 as usize + LINE_OVERHEAD;
+        let cursor = &mut lane.cursors[index];
+        let at = cursor.proof.end;
+        let rereading = at < cursor.position.offset;
+        let limit = if rereading { Some(cursor.position.offset) } else { limit };
+        let mid_line = cursor.position.mid_line && !rereading;
+        let mut room = limit.map_or(usize::MAX, |limit| (limit - at) as usize);
+        let mut want = BLOCK.min(room);
+        let (consumed, mid_line, full) = loop {
+            let read = match self.tailer.read(incarnation, &cursor.proof, want, &mut scratch.block, now) {
+                Ok(ReadOutcome::Bytes(read)) => read,
+                Ok(ReadOutcome::Replaced) => return Turn::Replaced,
+                Err(error) => {
+                    let path =
+                        self.tailer.entry(incarnation).map(|entry| entry.path.clone()).unwrap_or_default();
+                    warn!(event = "read_failed", path = %path.display(), %error, "the file cannot be read; it is tried again");
+                    return Turn::Failed;
+                }
+            };
+            let full = read == want;
+            let last = !full
+                && !rereading
+                && !cursor.is_repair()
+                && (to_end || self.tailer.has_ended(incarnation, now));
+            scratch.records.clear();
+            scratch.casualties.clear();
+            let mut lines = Lines::new(&scratch.block, at, mid_line, max_line, last);
+            let plan = &self.plans[lane.route];
+            let time_read = encode::time_read(wall);
+            let mut emit = Emit {
+                encoder: &mut lane.encoder,
+                chain: &plan.chain,
+                records: &mut scratch.records,
+                fields: &mut scratch.fields,
+                time_read: &time_read,
+            };
+            let casualties = &mut scratch.casualties;
+            let count = casualties.lines(&mut lines, |casualties, line| {
+                cursor.decoder.line(line.offset, line.bytes, line.cut, now, |message| {
+                    casualties.message(&message, |message| emit.message(message));
+                });
+            });
+            let consumed = lines.consumed();
+            if consumed == 0 && full {
+                // A line that is longer than what was read, or that another cursor took without its newline.
+                if want == room {
+                    room = usize::MAX;
+                }
+                want = (want * 4).clamp(BLOCK, max_line + 1).min(room);
+                continue;
+            }
+            casualties.rest(|casualties| {
+                cursor.decoder.flush_older_than(now, self.settings.flush_after, |message| {
+                    casualties.message(&message, |message| emit.message(message));
+                });
+                if last {
+                    cursor.decoder.flush(|message| {
+                        casualties.message(&message, |message| emit.message(message));
+                    });
+                }
+            });
+            if rereading {
+                // They are dead letters already.
+                casualties.clear();
+            } else {
+                self.totals.lines.inc_by(count);
+                self.totals.bytes.inc_by(consumed as u64);
+            }
+            break (consumed, lines.mid_line(), full);
+        };
+        self.count(lane, index);
+        let cursor = &mut lane.cursors[index];
+        let end = at + consumed as u64;
+        let proof = if consumed == 0 { cursor.proof } else { Proof::of(&scratch.block[..consumed], end) };
+        let position = Position { offset: end, mid_line, open: cursor.decoder.open() };
+        if rereading && end < cursor.position.offset {
+            cursor.proof = proof;
+            return if consumed == 0 { Turn::End } else { Turn::More };
+        }
+        if position == cursor.position && scratch.records.is_empty() && scratch.casualties.is_empty() {
+            cursor.proof = proof;
+            return if full && consumed > 0 { Turn::More } else { Turn::End };
+        }
+        self.dirty = true;
+        let Stuck { to, room } =
+            self.append(incarnation, &lane.cursors[index], &position, proof, scratch, now, wall);
+        // They stay where they are; the log file is their buffer until there is room.
+        if !lane.leave_behind(index, &to, room, self.plans[lane.route].format, self.limits()) {
+            return Turn::Blocked;
+        }
+        let cursor = &mut lane.cursors[index];
+        cursor.position = position;
+        cursor.proof = proof;
+        if full && consumed > 0 { Turn::More } else { Turn::End }
+    }
+
+    fn count(&mut self, lane: &mut Lane, index: usize) {
+        let decoded = lane.cursors[index].decoder.take_counts();
+        self.totals.malformed.inc_by(decoded.malformed);
+        self.totals.cut.inc_by(decoded.cut);
+        self.totals.unfinished.inc_by(decoded.unfinished);
+        let encoded = lane.encoder.take_counts();
+        self.totals.invalid_utf8.inc_by(encoded.invalid_utf8);
+        self.totals.renamed_fields.inc_by(encoded.renamed_fields);
+        for failures in self.plans[lane.route].chain.take_failures() {
+            self.totals.step_failures.inc_by(failures.count);
+        }
+    }
+}
+
+/// Where decoded messages go.
+struct Emit<'a> {
+    encoder: &'a mut Encoder,
+    chain: &'a Chain,
+    pub(super) records: &'a mut Records,
+    pub(super) fields: &'a mut Fields<'static>,
+    time_read: &'a str,
+}
+
+impl Emit<'_> {
+    fn message(&mut self, message: &Message<'_>) {
+        let Self { encoder, chain, records, fields, time_read } = self;
+        if chain.is_empty() {
+            records.push_with(|out| {
+                encoder.encode(message, time_read, out);
+                true
+            });
+            return;
+        }
+        let processed = chain.run(message, std::mem::take(*fields));
+        records.push_with(|out| {
+            encoder.encode_fields(message, &processed, time_read, out);
+            true
+        });
+        **fields = processed.recycle();
+    }
+}

@@ -1,0 +1,292 @@
+//! From files to buffers, in one thread: each ready file gets its turn, a block at a time.
+//!
+//! A turn reads a block, decodes and encodes its lines, and appends one frame to the buffer of each of the file's
+//! destinations: records and position together. Nothing of a line is kept between turns but a group that is
+//! still open, and of that the position knows where it began.
+
+mod append;
+mod block;
+mod lane;
+mod repair;
+mod snapshot;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::path::Path;
+use std::time::{Instant, SystemTime};
+
+use self::block::{Scratch, Turn};
+use self::lane::{Cursor, Lane};
+use super::casualties::Graves;
+use super::totals::Totals;
+use crate::buffer::{Appender, DeadLetters};
+use crate::decode::{Format, Limits};
+use crate::encode::{Encoder, FileContext};
+use crate::kubernetes::Pod;
+use crate::process::Chain;
+use crate::source::{Incarnation, RouteName};
+use crate::tail::{TailSettings, Tailer};
+
+/// What a route does with its files' lines.
+pub(super) struct Plan {
+    pub(super) name: RouteName,
+    pub(super) format: Format,
+    pub(super) chain: Chain,
+    /// The indices of its destinations.
+    pub(super) to: Vec<usize>,
+}
+
+/// The state of reading: plain code that is told the time and what happened.
+pub(super) struct Pipeline {
+    pub(super) tailer: Tailer,
+    plans: Vec<Plan>,
+    outs: Vec<Appender>,
+    /// For each of them until when it is not tried, because the disk failed.
+    paused: Vec<Option<Instant>>,
+    lanes: HashMap<Incarnation, Lane>,
+    ready: VecDeque<Incarnation>,
+    queued: HashSet<Incarnation>,
+    /// Where lines go that became no record.
+    graves: Graves,
+    /// Lanes with a group that is still open.
+    grouping: HashSet<Incarnation>,
+    /// Files whose incarnation is durable. No line of another is read: a power loss would take the incarnation
+    /// back, and what was sent by then would be sent again with other record ids.
+    named: HashSet<Incarnation>,
+    /// Those of the snapshot that is being made durable.
+    naming: Vec<Incarnation>,
+    /// Files that wait for it.
+    nameless: HashSet<Incarnation>,
+    scratch: Scratch,
+    settings: TailSettings,
+    node: u128,
+    host: String,
+    turn: u64,
+    /// Something that a checkpoint has to know has changed.
+    dirty: bool,
+    totals: Totals,
+}
+
+impl Pipeline {
+    #[expect(clippy::too_many_arguments, reason = "built once, of all that it joins")]
+    pub(super) fn new(
+        tailer: Tailer,
+        plans: Vec<Plan>,
+        outs: Vec<Appender>,
+        letters: Vec<DeadLetters>,
+        settings: TailSettings,
+        node: u128,
+        host: String,
+        turn: u64,
+        totals: Totals,
+    ) -> Self {
+        Self {
+            tailer,
+            plans,
+            paused: vec![None; outs.len()],
+            outs,
+            lanes: HashMap::new(),
+            ready: VecDeque::new(),
+            queued: HashSet::new(),
+            graves: Graves::new(node, letters),
+            grouping: HashSet::new(),
+            named: HashSet::new(),
+            naming: Vec::new(),
+            nameless: HashSet::new(),
+            scratch: Scratch::default(),
+            settings,
+            node,
+            host,
+            turn,
+            dirty: true,
+            totals,
+        }
+    }
+
+    /// Puts a file in the line of those that get a turn.
+    pub(super) fn enqueue(&mut self, incarnation: Incarnation) {
+        if self.queued.insert(incarnation) {
+            self.ready.push_back(incarnation);
+        }
+    }
+
+    /// A write was noticed at this path.
+    pub(super) fn written(&mut self, path: &Path) {
+        if let Some(incarnation) = self.tailer.at(path) {
+            self.enqueue(incarnation);
+        }
+    }
+
+    /// Whether a file waits for a checkpoint, or for a destination that has no room.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.wants_names()
+            || self.lanes.values().any(|lane| lane.cursors.iter().any(|cursor| cursor.blocked.is_some()))
+    }
+
+    /// Files that a destination without room holds back get another try.
+    pub(super) fn retry_blocked(&mut self) {
+        let waiting: Vec<Incarnation> = self
+            .lanes
+            .iter()
+            .filter(|(_, lane)| lane.cursors.iter().any(|cursor| cursor.blocked.is_some()))
+            .map(|(incarnation, _)| *incarnation)
+            .collect();
+        for incarnation in waiting {
+            self.enqueue(incarnation);
+        }
+    }
+
+    /// Lanes whose open group has waited long enough.
+    pub(super) fn flush_due(&mut self, now: Instant) {
+        let age = self.settings.flush_after;
+        let due = |lane: &Lane| {
+            lane.cursors.iter().filter_map(|cursor| cursor.decoder.next_flush(age)).any(|due| due <= now)
+        };
+        let due: Vec<Incarnation> = self
+            .grouping
+            .iter()
+            .filter(|incarnation| self.lanes.get(*incarnation).is_some_and(due))
+            .copied()
+            .collect();
+        for incarnation in due {
+            self.enqueue(incarnation);
+        }
+    }
+
+    /// Looks at all folders. Returns those in which changes can happen.
+    pub(super) fn scan(&mut self, now: Instant, wall: SystemTime) -> HashSet<std::path::PathBuf> {
+        let files = self.tailer.entries().count();
+        let scan = self.tailer.scan(now, wall);
+        for incarnation in scan.ready {
+            self.enqueue(incarnation);
+        }
+        self.count_changes();
+        self.dirty |= files != self.tailer.entries().count();
+        scan.folders
+    }
+
+    pub(super) fn count_changes(&mut self) {
+        let counts = self.tailer.take_counts();
+        self.totals.rotations.inc_by(counts.rotations);
+        self.totals.truncations.inc_by(counts.truncations);
+        self.totals.vanished.inc_by(counts.vanished);
+        self.dirty |= counts != Default::default();
+    }
+
+    /// Gives the next ready file its turn. Returns whether there was one.
+    ///
+    /// With `to_end` the end of a file counts as its last: what has no newline is a line, and open groups come
+    /// out. For files that nobody will read again, and for `--once`.
+    pub(super) fn turn(&mut self, now: Instant, wall: SystemTime, to_end: bool) -> bool {
+        let Some(incarnation) = self.ready.pop_front() else {
+            self.tailer.caught_up();
+            return false;
+        };
+        self.queued.remove(&incarnation);
+        let Some(mut lane) = self.lanes.remove(&incarnation).or_else(|| self.lane(incarnation)) else {
+            return true;
+        };
+        let mut index = 0;
+        let (mut more, mut ended) = (false, true);
+        while index < lane.cursors.len() {
+            match self.advance(incarnation, &mut lane, index, now, wall, to_end) {
+                Turn::More => (more, ended) = (true, false),
+                Turn::End => {}
+                Turn::Blocked | Turn::Failed => ended = false,
+                Turn::Replaced => {
+                    self.replaced(incarnation, now, wall);
+                    return true;
+                }
+            }
+            let done = lane.cursors[index]
+                .until
+                .as_ref()
+                .is_some_and(|until| lane.cursors[index].proof.end >= until.offset);
+            if done {
+                lane.cursors.remove(index);
+            } else {
+                index += 1;
+            }
+        }
+        lane.merge();
+        let open = lane.cursors.iter().any(|cursor| !cursor.decoder.open().is_empty());
+        if ended && !open && self.tailer.has_ended(incarnation, now) {
+            self.tailer.finish(incarnation, wall);
+            self.grouping.remove(&incarnation);
+            self.graves.forget(incarnation);
+            self.dirty = true;
+            return true;
+        }
+        if open {
+            self.grouping.insert(incarnation);
+        } else {
+            self.grouping.remove(&incarnation);
+        }
+        if !more {
+            lane.cursors.iter_mut().for_each(|cursor| cursor.decoder.shrink());
+        }
+        self.lanes.insert(incarnation, lane);
+        if more {
+            self.enqueue(incarnation);
+        }
+        true
+    }
+
+    /// Makes the lane of a file that gets its first turn.
+    fn lane(&mut self, incarnation: Incarnation) -> Option<Lane> {
+        let limits = self.limits();
+        let entry = self.tailer.entry(incarnation)?;
+        if !self.named.contains(&incarnation) {
+            self.nameless.insert(incarnation);
+            return None;
+        }
+        let route = self.plans.iter().position(|plan| plan.name == entry.route)?;
+        let plan = &self.plans[route];
+        let kubernetes = Pod::from_path(&entry.path).map(|pod| pod.fields());
+        let context = FileContext { path: &entry.path, host: &self.host, kubernetes: kubernetes.as_ref() };
+        let encoder = Encoder::new(self.node, incarnation, context);
+        let mut cursors: Vec<Cursor> = Vec::new();
+        for out in &plan.to {
+            let name = self.outs[*out].queue().name();
+            let Some(progress) = entry.progress.iter().find(|progress| progress.to == *name) else {
+                continue;
+            };
+            match cursors.iter_mut().find(|cursor| cursor.position == progress.position) {
+                Some(cursor) => cursor.to.push(*out),
+                None => {
+                    let position = progress.position.clone();
+                    cursors.push(Cursor::at(vec![*out], position, entry.proof, plan.format, limits));
+                }
+            }
+        }
+        let repairs = entry.repairs.clone();
+        self.lanes.insert(incarnation, Lane { route, encoder, cursors });
+        for repair in &repairs {
+            self.add_repair(incarnation, repair);
+        }
+        self.lanes.remove(&incarnation)
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        Limits { max_message: self.settings.max_line.0 as usize }
+    }
+
+    pub(super) fn replaced(&mut self, incarnation: Incarnation, now: Instant, wall: SystemTime) {
+        self.grouping.remove(&incarnation);
+        self.graves.forget(incarnation);
+        self.dirty = true;
+        for incarnation in self.tailer.replaced(incarnation, now, wall) {
+            self.enqueue(incarnation);
+        }
+        self.count_changes();
+    }
+
+    /// Reads deleted files to their end, for a stop: nobody can read them later.
+    pub(super) fn read_deleted(&mut self, now: Instant, wall: SystemTime) {
+        self.ready.clear();
+        self.queued.clear();
+        for incarnation in self.tailer.deleted() {
+            self.enqueue(incarnation);
+        }
+        while self.turn(now, wall, true) {}
+    }
+}
