@@ -3,6 +3,7 @@
 pub mod check;
 pub mod count;
 pub mod generate;
+pub mod iam_policy;
 
 use std::path::PathBuf;
 
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use self::count::CountArgs;
 pub use self::generate::GenerateArgs;
+pub use self::iam_policy::IamPolicyArgs;
 use crate::config::check_log_filter;
 
 /// What was typed.
@@ -44,6 +46,10 @@ pub enum Command {
     /// Nothing is read from the files and nothing is sent. Exits with 0 if the configuration is good and with
     /// 2 if it is not.
     Check(CheckArgs),
+    /// Print the least that AWS must allow for exactly the configured destinations, as an IAM policy
+    ///
+    /// For kinetail's own identity; a role that is assumed has a policy of its own (`--identity`).
+    IamPolicy(IamPolicyArgs),
     /// Write synthetic container logs, for load tests and drills
     ///
     /// Every line carries a marker, by which `kinetail count` tells what was lost and what came twice. Runs until

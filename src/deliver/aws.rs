@@ -4,6 +4,8 @@
 //! Nothing here fails a start: what cannot be loaded (the metadata service is away, the CA bundle is not
 //! mounted yet) is tried again with every request, and the records wait in the buffer meanwhile.
 
+mod link;
+
 use std::collections::HashMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -31,6 +33,8 @@ use rustls::pki_types::pem::PemObject;
 
 use super::answer::{Answer, Class, Failure};
 use super::settings::Aws;
+pub(super) use link::Link;
+use link::Stamp;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -39,8 +43,11 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// connections. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct HttpClients {
-    by_bundle: Arc<Mutex<HashMap<Option<PathBuf>, SharedHttpClient>>>,
+    by_bundle: Arc<Mutex<ByBundle>>,
 }
+
+/// Each with the file that it was made of.
+type ByBundle = HashMap<Option<PathBuf>, (Option<Stamp>, SharedHttpClient)>;
 
 /// Why the way to AWS cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +84,10 @@ impl From<ConnectError> for Answer {
 impl HttpClients {
     fn get(&self, ca_bundle: Option<PathBuf>) -> Result<SharedHttpClient, ConnectError> {
         let mut clients = self.by_bundle.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(&ca_bundle) {
+        let stamp = ca_bundle.as_deref().and_then(Stamp::of);
+        if let Some((made_of, client)) = clients.get(&ca_bundle)
+            && *made_of == stamp
+        {
             return Ok(client.clone());
         }
         let trust = match &ca_bundle {
@@ -85,7 +95,7 @@ impl HttpClients {
             Some(path) => trust_store(path)?,
         };
         let client = http_client(trust, proxy(|name| std::env::var(name).ok())?);
-        clients.insert(ca_bundle, client.clone());
+        clients.insert(ca_bundle, (stamp, client.clone()));
         Ok(client)
     }
 }
@@ -159,14 +169,8 @@ pub(super) async fn load(
     http: &HttpClients,
     credentials: Option<SharedCredentialsProvider>,
 ) -> Result<SdkConfig, ConnectError> {
-    // The Rust SDK does not look at this variable, other SDKs do.
-    let ca_bundle = settings
-        .ca_bundle
-        .clone()
-        .or_else(|| std::env::var_os("AWS_CA_BUNDLE").map(PathBuf::from))
-        .filter(|path| !path.as_os_str().is_empty());
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http.get(ca_bundle)?)
+        .http_client(http.get(ca_bundle(settings))?)
         .app_name(AppName::new("kinetail").expect("letters only"))
         .timeout_config(
             TimeoutConfig::builder()
@@ -179,24 +183,42 @@ pub(super) async fn load(
     if let Some(profile) = &settings.profile {
         loader = loader.profile_name(profile);
     }
+    if let Some(fips) = settings.fips {
+        loader = loader.use_fips(fips);
+    }
+    if let Some(dual_stack) = settings.dual_stack {
+        loader = loader.use_dual_stack(dual_stack);
+    }
     if let Some(credentials) = credentials {
         loader = loader.credentials_provider(credentials);
     }
-    let config = loader.load().await;
-    if config.region().is_none() {
+    let mut config = loader.load().await;
+    // A variable that is set and empty says as little as none.
+    if config.region().is_none_or(|region| region.as_ref().is_empty()) {
         return Err(ConnectError::NoRegion);
     }
-    let Some(role) = &settings.role_arn else {
-        return Ok(config);
-    };
-    let mut role = AssumeRoleProvider::builder(role)
-        .session_name(settings.session_name.as_deref().unwrap_or("kinetail"))
-        .configure(&config);
-    if let Some(id) = &settings.external_id {
-        role = role.external_id(id);
+    // Each is assumed with the credentials of the one before.
+    for role in settings.roles() {
+        let mut provider = AssumeRoleProvider::builder(role.arn)
+            .session_name(role.session_name.as_deref().unwrap_or("kinetail"))
+            .configure(&config);
+        if let Some(id) = role.external_id {
+            provider = provider.external_id(id);
+        }
+        let provider = SharedCredentialsProvider::new(provider.build().await);
+        config = config.into_builder().credentials_provider(provider).build();
     }
-    let role = SharedCredentialsProvider::new(role.build().await);
-    Ok(config.into_builder().credentials_provider(role).build())
+    Ok(config)
+}
+
+/// The file with the certificates to trust, where one is said. The Rust SDK does not look at the variable, other
+/// SDKs do.
+fn ca_bundle(settings: &Aws) -> Option<PathBuf> {
+    settings
+        .ca_bundle
+        .clone()
+        .or_else(|| std::env::var_os("AWS_CA_BUNDLE").map(PathBuf::from))
+        .filter(|path| !path.as_os_str().is_empty())
 }
 
 /// The timeouts of a data-plane client. Both are of the whole attempt: the SDK's own read timeout would start

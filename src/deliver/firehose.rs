@@ -6,10 +6,9 @@ use aws_sdk_firehose::Client;
 use aws_sdk_firehose::config::StalledStreamProtectionConfig;
 use aws_sdk_firehose::operation::put_record_batch::PutRecordBatchOutput;
 use aws_types::request_id::RequestId;
-use tokio::sync::OnceCell;
 
 use super::answer::{Answer, Verdict};
-use super::aws::{self, ConnectError, HttpClients};
+use super::aws::{self, ConnectError, HttpClients, Link};
 use super::body;
 use super::entry::Request;
 use super::settings::Firehose;
@@ -20,7 +19,7 @@ pub struct DeliveryStream {
     settings: Firehose,
     http: HttpClients,
     credentials: Option<SharedCredentialsProvider>,
-    client: OnceCell<Client>,
+    client: Link<Client>,
 }
 
 impl DeliveryStream {
@@ -30,12 +29,12 @@ impl DeliveryStream {
         http: &HttpClients,
         credentials: Option<SharedCredentialsProvider>,
     ) -> Self {
-        Self { settings: settings.clone(), http: http.clone(), credentials, client: OnceCell::new() }
+        Self { settings: settings.clone(), http: http.clone(), credentials, client: Link::default() }
     }
 
     /// Sends one request, once.
     pub async fn send(&self, request: &Request) -> Answer {
-        let client = match self.client.get_or_try_init(|| self.connect()).await {
+        let client = match self.client().await {
             Ok(client) => client,
             Err(error) => return error.into(),
         };
@@ -48,8 +47,13 @@ impl DeliveryStream {
             .mutate_request(move |request| body::replace(request, body.clone()));
         match call.send().await {
             Ok(output) => judge(&output, request.entries.len()),
-            Err(error) => aws::failed(&error),
+            Err(error) => self.client.heed(aws::failed(&error)),
         }
+    }
+
+    /// The client as it is now.
+    pub(super) async fn client(&self) -> Result<Client, ConnectError> {
+        self.client.get(&self.settings.aws, async || self.connect().await).await
     }
 
     async fn connect(&self) -> Result<Client, ConnectError> {
@@ -62,7 +66,8 @@ impl DeliveryStream {
             // The request's timeout watches over slow streams.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         if let Some(endpoint) = &settings.endpoint {
-            config = config.endpoint_url(endpoint);
+            // It says all: the SDK refuses it together with what would choose another.
+            config = config.endpoint_url(endpoint).use_fips(false).use_dual_stack(false);
         }
         Ok(Client::from_conf(config.build()))
     }

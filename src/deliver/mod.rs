@@ -27,6 +27,7 @@ mod firehose;
 mod health;
 mod kinesis;
 mod metrics;
+pub mod policy;
 mod retry;
 mod service;
 mod settings;
@@ -50,6 +51,6 @@ pub use retry::Backoff;
 pub use service::Service;
 pub use settings::{
     Aggregation, Aws, Batch, Compression, Destination, Directory, Firehose, Kinesis, Packing, PartitionKey,
-    Retry, RetryLimits,
+    Retry, RetryLimits, Role,
 };
 pub use settled::Settled;

@@ -95,8 +95,14 @@ pub struct Aws {
     pub endpoint: Option<String>,
     /// A PEM file with the certificates to trust in place of the system's.
     pub ca_bundle: Option<PathBuf>,
+    /// Use the service's FIPS 140 endpoint, or not.
+    pub fips: Option<bool>,
+    /// Use the service's dual-stack endpoint (IPv4 and IPv6), or not.
+    pub dual_stack: Option<bool>,
     /// A profile of the shared configuration files.
     pub profile: Option<String>,
+    /// Roles to assume one after the other before `role_arn`.
+    pub role_chain: Vec<Role>,
     /// The ARN of a role to assume with the credentials found.
     pub role_arn: Option<String>,
     /// The external id that the role's trust policy asks for.
@@ -107,6 +113,29 @@ pub struct Aws {
     pub connect_timeout: Option<Duration>,
     /// How long a request may take from start to end.
     pub request_timeout: Option<Duration>,
+}
+
+/// A role to assume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Role {
+    /// Its ARN.
+    pub arn: String,
+    /// The external id that its trust policy asks for.
+    pub external_id: Option<String>,
+    /// The name of the session; `kinetail` unless said.
+    pub session_name: Option<String>,
+}
+
+impl Aws {
+    /// The roles to assume one after the other, `role_arn` the last.
+    pub fn roles(&self) -> impl Iterator<Item = Role> {
+        let last = self.role_arn.iter().map(|arn| Role {
+            arn: arn.clone(),
+            external_id: self.external_id.clone(),
+            session_name: self.session_name.clone(),
+        });
+        self.role_chain.iter().cloned().chain(last)
+    }
 }
 
 /// How records become requests.

@@ -3,8 +3,10 @@
 //! - [`endpoint`]: the two services, inside of the test's process, with faults and an exact account.
 //! - [`clients`]: the SDK's own clients for an endpoint or for moto.
 //! - [`door`]: a place on the network where nobody answers until it is opened.
+//! - [`identity`]: stand-ins for STS and the metadata services, which hand out credentials.
 //! - [`logs`]: writers that write logs as container runtimes and kubelet do.
 //! - [`process`]: the real binary as a child process.
+//! - [`proxy`]: a forward proxy.
 //! - [`scene`]: logs, endpoint and agent put together.
 //! - [`moto`]: the independent judge, read back with boto3.
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "every test binary uses a part of it")]
@@ -12,7 +14,9 @@
 pub mod clients;
 pub mod door;
 pub mod endpoint;
+pub mod identity;
 pub mod logs;
 pub mod moto;
 pub mod process;
+pub mod proxy;
 pub mod scene;

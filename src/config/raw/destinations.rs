@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::limits::{DeadLetters, Queue, RetryPauses};
+use super::list::List;
+use super::role::ChainedRole;
 use super::scalar::{
     Endpoint, ExternalId, FilePath, FirehoseStream, Key, KinesisStream, Region, RoleArn, SessionName, Size,
     Time,
@@ -49,9 +51,20 @@ macro_rules! aws_destination {
             /// `AWS_CA_BUNDLE` unless said.
             #[schemars(example = &"/etc/pki/tls/certs/proxy.pem")]
             pub(crate) ca_bundle: Option<FilePath>,
+            /// Use the service's FIPS 140 endpoint. The variable `AWS_USE_FIPS_ENDPOINT` unless said. Not with
+            /// `endpoint`, which says all.
+            pub(crate) fips: Option<bool>,
+            /// Use the service's dual-stack endpoint, which has IPv6 too. The variable
+            /// `AWS_USE_DUALSTACK_ENDPOINT` unless said. Not with `endpoint`.
+            pub(crate) dual_stack: Option<bool>,
             /// A profile of the AWS configuration and credentials files.
             #[schemars(example = &"logging")]
             pub(crate) profile: Option<super::Text>,
+            /// Roles to assume one after the other before `role_arn`, each with the credentials of the one
+            /// before. Each is a map of `role_arn` and, where they are needed, `external_id` and `session_name`.
+            #[serde(default)]
+            #[schemars(example = &"[{role_arn: 'arn:aws:iam::111122223333:role/hop', external_id: x-1}]")]
+            pub(crate) role_chain: List<ChainedRole>,
             /// A role to assume with the credentials that were found.
             #[schemars(example = &"arn:aws:iam::123456789012:role/logs")]
             pub(crate) role_arn: Option<RoleArn>,
@@ -79,7 +92,10 @@ macro_rules! aws_destination {
                     region: self.region.as_ref().map(|region| region.0.clone()),
                     endpoint: self.endpoint.as_ref().map(|endpoint| endpoint.0.clone()),
                     ca_bundle: self.ca_bundle.as_ref().map(|path| path.0.clone()),
+                    fips: self.fips,
+                    dual_stack: self.dual_stack,
                     profile: self.profile.as_ref().map(|profile| profile.0.clone()),
+                    role_chain: self.role_chain.iter().filter_map(|(_, role)| role.made()).collect(),
                     role_arn: self.role_arn.as_ref().map(|arn| arn.0.clone()),
                     external_id: self.external_id.as_ref().map(|id| id.0.clone()),
                     session_name: self.session_name.as_ref().map(|name| name.0.clone()),

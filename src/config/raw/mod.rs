@@ -9,6 +9,7 @@ mod aws;
 mod destinations;
 mod limits;
 mod list;
+mod role;
 mod routes;
 mod scalar;
 

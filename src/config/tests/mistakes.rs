@@ -169,6 +169,16 @@ routes: [{files: /x, to: [d, d]}]"
              2:30: routes[0].to[1]: \"d\" is there twice; keep one",
         ),
         (
+            "destinations: {d: {type: firehose, stream: s, packing: none, fips: true, dual_stack: false,
+  endpoint: 'https://h', role_chain: [{role_arn: 'arn:aws:iam::123456789012:role/hop'}, {external_id: x-1}]}}
+routes: [{files: /x, to: d}]"
+                .to_owned(),
+            "1:68: destinations.d.fips: has no effect on a destination with an endpoint of its own; leave it out, or \
+             name the endpoint that is meant\n\
+             2:38: destinations.d.role_chain: leads to no role; the last one to assume is said by role_arn\n\
+             2:89: destinations.d.role_chain[1].role_arn: is missing; name the role to assume",
+        ),
+        (
             "destinations: {'a/b': {type: directory, path: x}}\nroutes: [{files: [], to: []}]".to_owned(),
             "1:16: destinations.\"a/b\": \"a/b\" is no name; use 1 to 64 of A-Z a-z 0-9 _ . -\n\
              2:18: routes[0].files: is empty; name at least one pattern\n\

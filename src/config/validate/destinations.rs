@@ -3,11 +3,12 @@
 use super::Validator;
 use crate::buffer::{BufferSettings, DeadLetterSettings, QueueSettings, WhenFull};
 use crate::config::diagnostics::Path;
+use crate::config::document::Node;
 use crate::config::raw;
 use crate::config::settings::DestinationConfig;
 use crate::deliver::{
-    Aggregation, Batch, Compression, Destination, Directory, Firehose, Kinesis, Packing, PartitionKey, Retry,
-    RetryLimits,
+    Aggregation, Aws, Batch, Compression, Destination, Directory, Firehose, Kinesis, Packing, PartitionKey,
+    Retry, RetryLimits,
 };
 use crate::source::DestinationName;
 
@@ -56,6 +57,7 @@ impl Validator<'_> {
         let queue = self.queue(path, &typed.buffer, buffer);
         let retry = self.retry(path, &typed.retry);
         self.need_role(path, &typed.role_arn, &typed.external_id, &typed.session_name);
+        self.aws(path, &typed.aws());
         let packed = typed.packed_record.clone();
         if typed.packing == Some(raw::PackingKind::None) && packed.is_some() {
             let message = "has no meaning with `packing: none`, which sends one line a record; leave it out";
@@ -92,6 +94,7 @@ impl Validator<'_> {
         let queue = self.queue(path, &typed.buffer, buffer);
         let retry = self.retry(path, &typed.retry);
         self.need_role(path, &typed.role_arn, &typed.external_id, &typed.session_name);
+        self.aws(path, &typed.aws());
         let aggregated = typed.aggregated_record.clone();
         if typed.aggregation == Some(raw::AggregationKind::None) && aggregated.is_some() {
             let message =
@@ -188,6 +191,23 @@ impl Validator<'_> {
             self.error(&path, "initial_backoff is longer than max_backoff");
         }
         retry
+    }
+
+    /// What says nothing, or too much, about the way to AWS.
+    fn aws(&mut self, path: &Path, aws: &Aws) {
+        let said = |path: Path, document: &Node| document.locate(&path).1 == path;
+        if !aws.role_chain.is_empty() && aws.role_arn.is_none() && !said(path.key("role_arn"), self.document)
+        {
+            let message = "leads to no role; the last one to assume is said by role_arn";
+            self.error(&path.key("role_chain"), message);
+        }
+        for (key, on) in [("fips", aws.fips), ("dual_stack", aws.dual_stack)] {
+            if on == Some(true) && aws.endpoint.is_some() {
+                let message = "has no effect on a destination with an endpoint of its own; leave it out, or name the \
+                               endpoint that is meant";
+                self.error(&path.key(key), message);
+            }
+        }
     }
 
     /// What concerns an assumed role needs a role.

@@ -229,6 +229,25 @@ async fn the_ca_bundle_decides_who_is_trusted() {
     // The bundle was mounted late: the next attempt finds it.
     std::fs::write(&path, pem).unwrap();
     assert_eq!(stream.send(&request()).await.outcome, Outcome::Judged(vec![]));
+
+    // It was rotated, and the endpoint's authority is not in it any more.
+    std::fs::rename(folder.path().join("other.pem"), &path).unwrap();
+    let untrusted = failure_of(stream.send(&request()).await);
+    assert_eq!((untrusted.class, untrusted.code.as_str()), (Class::Hold, "Tls"), "{untrusted}");
+}
+
+#[tokio::test]
+async fn a_connection_that_does_not_open_times_out() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(0).unwrap();
+    let address = listener.local_addr().unwrap();
+    // Nobody accepts: with the queue full, the kernel answers no further one.
+    let _first = tokio::net::TcpStream::connect(address).await.unwrap();
+    let aws = Aws { connect_timeout: Some(Duration::from_millis(20)), ..at(&format!("http://{address}")) };
+    let failure = failure_of(stream(aws).send(&request()).await);
+    assert_eq!(failure.class, Class::Retry);
+    assert!(failure.message.contains("connect") && failure.message.contains("20ms"), "{failure}");
 }
 
 #[tokio::test]
@@ -244,7 +263,7 @@ async fn https_goes_through_the_proxy_and_hosts_of_no_proxy_do_not() {
         });
         let client = http_client(TrustStore::default(), proxy.unwrap());
         let http = HttpClients::default();
-        http.by_bundle.lock().unwrap().insert(Some(PathBuf::from("bundle")), client);
+        http.by_bundle.lock().unwrap().insert(Some(PathBuf::from("bundle")), (None, client));
         http
     };
     let asked = tokio::spawn(async move {
@@ -300,7 +319,7 @@ async fn a_role_is_assumed_with_the_credentials_found_and_signs_what_is_sent() {
     let http = HttpClients::default();
     let bundle = Some(PathBuf::from("bundle"));
     let client = http_client_fn(move |_, _| connector.clone());
-    http.by_bundle.lock().unwrap().insert(bundle.clone(), client);
+    http.by_bundle.lock().unwrap().insert(bundle.clone(), (None, client));
     let settings = firehose(Aws {
         ca_bundle: bundle,
         role_arn: Some("arn:aws:iam::123456789012:role/logs".to_owned()),
@@ -326,6 +345,31 @@ async fn a_role_is_assumed_with_the_credentials_found_and_signs_what_is_sent() {
     let (uri, signed, _) = &asked[1];
     assert!(uri.starts_with("https://vpce.invalid"), "{uri}");
     assert!(signed.contains("Credential=AKIDROLE/"), "{signed}");
+}
+
+#[tokio::test]
+async fn fips_and_dual_stack_choose_the_host_and_an_endpoint_chooses_it_alone() {
+    let host_of = async |aws: Aws| {
+        let wire = Wire::default();
+        let connector = SharedHttpConnector::new(wire.clone());
+        let http = HttpClients::default();
+        let bundle = Some(PathBuf::from("bundle"));
+        let client = http_client_fn(move |_, _| connector.clone());
+        http.by_bundle.lock().unwrap().insert(bundle.clone(), (None, client));
+        let aws = Aws { ca_bundle: bundle, region: Some("us-east-1".to_owned()), ..aws };
+        DeliveryStream::new(&firehose(aws), &http, Some(credentials())).send(&request()).await;
+        let (uri, ..) = wire.0.lock().unwrap()[0].clone();
+        uri.split('/').nth(2).unwrap().to_owned()
+    };
+    let (fips, dual_stack) = (Some(true), Some(true));
+    assert_eq!(host_of(Aws::default()).await, "firehose.us-east-1.amazonaws.com");
+    assert_eq!(host_of(Aws { fips, ..Aws::default() }).await, "firehose-fips.us-east-1.amazonaws.com");
+    assert_eq!(host_of(Aws { dual_stack, ..Aws::default() }).await, "firehose.us-east-1.api.aws");
+    let both = Aws { fips, dual_stack, ..Aws::default() };
+    assert_eq!(host_of(both).await, "firehose-fips.us-east-1.api.aws");
+    // As when the environment asks for FIPS, and one destination has an endpoint of its own.
+    let own = Aws { fips, dual_stack, endpoint: Some("https://vpce.invalid".to_owned()), ..Aws::default() };
+    assert_eq!(host_of(own).await, "vpce.invalid");
 }
 
 #[test]

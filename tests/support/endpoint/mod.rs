@@ -27,13 +27,14 @@ pub mod firehose;
 pub mod kinesis;
 mod marker;
 mod patience;
+mod policy;
 mod protocol;
 mod server;
 mod signature;
 mod stream;
 mod throttle;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -72,6 +73,7 @@ pub struct Settings {
     seed: u64,
     secrets: Secrets,
     manual_clock: bool,
+    ipv6: bool,
 }
 
 impl Settings {
@@ -106,9 +108,16 @@ impl Settings {
         self
     }
 
-    /// Listens on a free port of 127.0.0.1 and serves, on the runtime that it is called in.
+    /// Listens on `::1` in place of 127.0.0.1.
+    pub fn ipv6(mut self) -> Self {
+        self.ipv6 = true;
+        self
+    }
+
+    /// Listens on a free port of this machine and serves, on the runtime that it is called in.
     pub async fn start(self) -> Endpoint {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let host: IpAddr = if self.ipv6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
+        let listener = TcpListener::bind((host, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let certificates = self.tls.map(Certificates::make);
         let clock = if self.manual_clock {
@@ -147,6 +156,7 @@ impl Endpoint {
             seed: 0,
             secrets: Secrets::new(),
             manual_clock: false,
+            ipv6: false,
         }
     }
 
@@ -180,6 +190,16 @@ impl Endpoint {
     pub fn heal(&self) {
         self.shared.change(|state| state.rules().clear());
         self.shared.outage.send_replace(false);
+    }
+
+    /// From now on, this access key's credentials are too old.
+    pub fn revoke(&self, access_key: &str) {
+        self.shared.change(|state| state.revoked.insert(access_key.to_owned()));
+    }
+
+    /// From now on, this access key may do what the policy allows and nothing else; all may do all before.
+    pub fn allow(&self, access_key: &str, policy: serde_json::Value) {
+        self.shared.change(|state| state.policies.insert(access_key.to_owned(), policy));
     }
 
     /// Closes all connections, and every new one at once, until it is called with `false`.

@@ -25,7 +25,7 @@ use super::faults::{Fault, Gate};
 use super::protocol::{self, ErrorAnswer, MAX_BODY, Operation, Outcomes, Put, Service};
 use super::signature::{self, Secrets};
 use super::stream::State;
-use super::{firehose, kinesis};
+use super::{firehose, kinesis, policy};
 
 /// What the connections of an endpoint and the test share.
 pub(super) struct Shared {
@@ -169,13 +169,26 @@ impl Shared {
     fn read(&self, head: &Parts, body: &[u8]) -> Result<(Service, Asked), ErrorAnswer> {
         let (service, operation) = protocol::operation(head)?;
         let access_key = signature::check(head, body, service, &self.secrets)?;
-        self.state().account.access_keys.insert(access_key);
+        {
+            let mut state = self.state();
+            if state.revoked.contains(&access_key) {
+                return Err(ErrorAnswer::expired_token());
+            }
+            state.account.access_keys.insert(access_key.clone());
+        }
         let asked = match (service, operation) {
             (Service::Firehose, Operation::Describe) => Asked::Describe(firehose::read_describe(body)?),
             (Service::Kinesis, Operation::Describe) => Asked::Describe(kinesis::read_describe(body)?),
             (Service::Firehose, put) => Asked::Put(put, firehose::read_put(put, body)?),
             (Service::Kinesis, put) => Asked::Put(put, kinesis::read_put(put, body)?),
         };
+        let stream = match &asked {
+            Asked::Put(_, put) => &put.stream,
+            Asked::Describe(stream) => stream,
+        };
+        if let Some(allowed) = self.state().policies.get(&access_key) {
+            policy::check(allowed, head, stream)?;
+        }
         Ok((service, asked))
     }
 

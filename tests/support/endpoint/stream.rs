@@ -1,6 +1,6 @@
 //! The streams of an endpoint: what each is like, and how its records are taken.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -73,6 +73,10 @@ pub(super) struct State {
     next_rule: u64,
     rng: Rng,
     sequence: u64,
+    /// Access keys whose credentials are too old.
+    pub(super) revoked: BTreeSet<String>,
+    /// What access keys may do.
+    pub(super) policies: HashMap<String, serde_json::Value>,
     pub(super) account: Account,
 }
 
@@ -84,6 +88,8 @@ impl State {
             next_rule: 0,
             rng: Rng::with_seed(seed),
             sequence: 0,
+            revoked: BTreeSet::new(),
+            policies: HashMap::new(),
             account: Account::default(),
         };
         for stream in streams {

@@ -1,0 +1,129 @@
+//! The ways to AWS: proxies, CA bundles, IPv6, connections that are kept, and what AWS must allow.
+
+mod support;
+
+use std::fs;
+
+use serde_json::Value;
+use support::clients::ACCESS_KEY;
+use support::endpoint::{Endpoint, Settings};
+use support::identity::Identities;
+use support::logs;
+use support::process::{Process, kinetail};
+use support::proxy::Proxy;
+use support::scene::{ARCHIVE, AUDIT, Scene};
+
+const QUICKLY: &str = "retry: {initial_backoff: 10ms, max_backoff: 50ms}";
+
+async fn scene(endpoint: Settings) -> Scene {
+    Scene::on(endpoint).await.tail("rotate_wait: 100ms").destination(QUICKLY)
+}
+
+/// Delivers some lines with this configuration and environment, each once.
+async fn deliver(scene: &Scene, config: &str, env: &[(&str, &str)]) {
+    let path = scene.root().join("kinetail.yaml");
+    fs::write(&path, config).expect("written");
+    let mut command = kinetail(&scene.root());
+    command.envs(env.iter().copied()).args(["run", "--once", "--config"]).arg(path);
+    let mut writer = logs::containers(&scene.root(), 1).remove(0);
+    writer.lines(500);
+    let ended = Process::start(command).ended().await;
+    assert!(ended.status.success(), "{}", ended.lines.join("\n"));
+    scene.exactly_once(&[&writer]).await;
+}
+
+#[tokio::test]
+async fn records_go_through_the_proxy_and_past_it_where_no_proxy_says_so() {
+    let proxy = Proxy::start().await;
+    for (no_proxy, through) in [("", true), ("example.com,127.0.0.1", false)] {
+        let scene = scene(Endpoint::tls()).await;
+        let before = proxy.asked().len();
+        deliver(&scene, &scene.config(), &[("HTTPS_PROXY", proxy.url()), ("NO_PROXY", no_proxy)]).await;
+        let asked = proxy.asked().split_off(before);
+        assert_eq!(!asked.is_empty(), through, "{asked:?}");
+        assert!(asked.iter().all(|host| *host == scene.endpoint.address().to_string()), "{asked:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_variable_for_the_ca_bundle_is_heeded() {
+    let scene = scene(Endpoint::tls()).await;
+    let bundle = scene.endpoint.ca_bundle().to_str().unwrap().to_owned();
+    let config = scene.config().replace(&format!("ca_bundle: '{bundle}'"), "");
+    assert!(!config.contains("ca_bundle"));
+    deliver(&scene, &config, &[("AWS_CA_BUNDLE", &bundle)]).await;
+}
+
+#[tokio::test]
+async fn records_go_out_over_ipv6() {
+    let scene = scene(Endpoint::plain().ipv6()).await;
+    assert!(scene.endpoint.url().starts_with("http://[::1]:"));
+    deliver(&scene, &scene.config(), &[]).await;
+}
+
+#[tokio::test]
+async fn connections_are_kept_from_request_to_request() {
+    let scene = scene(Endpoint::tls()).await.batch("max_age: 50ms, max_records: 2");
+    deliver(&scene, &scene.config(), &[]).await;
+    scene.endpoint.look(|account| {
+        let calls = account.stream(ARCHIVE).calls + account.stream(AUDIT).calls;
+        // Four requests of each destination may be under way at once; each needs a connection.
+        assert!(
+            calls > 200 && account.connections <= 8,
+            "{calls} calls on {} connections",
+            account.connections
+        );
+    });
+}
+
+fn policy(scene: &Scene, arguments: &[&str]) -> Value {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kinetail"));
+    let path = scene.root().join("kinetail.yaml");
+    command.args(["iam-policy", "--account", "123456789012", "--config"]).arg(path).args(arguments);
+    let output = command.output().expect("it starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("a policy")
+}
+
+#[tokio::test]
+async fn what_iam_policy_prints_is_enough_and_no_more_than_needed() {
+    let scene = scene(Endpoint::plain()).await;
+    fs::write(scene.root().join("kinetail.yaml"), scene.config()).unwrap();
+    let policy = policy(&scene, &["--without-preflight"]);
+    scene.endpoint.allow(ACCESS_KEY, policy.clone());
+    deliver(&scene, &scene.config(), &[]).await;
+    scene.endpoint.look(|account| assert!(account.refused_calls.is_empty(), "{account}"));
+
+    // Without any one of its statements a destination gets nothing.
+    let statements = policy["Statement"].as_array().unwrap();
+    assert_eq!(statements.len(), 2);
+    for (left_out, statement) in statements.iter().enumerate() {
+        let scene = self::scene(Endpoint::plain()).await.setting("drain_timeout: 0s");
+        let mut less = policy.clone();
+        less["Statement"].as_array_mut().unwrap().remove(left_out);
+        scene.endpoint.allow(ACCESS_KEY, less);
+        let agent = scene.start().await;
+        logs::containers(&scene.root(), 1).remove(0).lines(10);
+        let told = agent.logged("is not authorized to perform").await;
+        assert!(told.contains(statement["Action"][0].as_str().unwrap()), "{told}");
+        agent.terminate().await;
+    }
+}
+
+#[tokio::test]
+async fn a_role_needs_its_own_policy_and_kinetail_only_to_assume_it() {
+    let scene = scene(Endpoint::plain()).await;
+    let identities = Identities::start().await;
+    let role = "arn:aws:iam::123456789012:role/logs";
+    let head = format!("  {ARCHIVE}:\n");
+    let config = scene.config().replace(&head, &format!("{head}    role_arn: '{role}'\n"));
+    fs::write(scene.root().join("kinetail.yaml"), &config).unwrap();
+    let own = policy(&scene, &["--without-preflight"]);
+    assert!(
+        own.to_string().contains(&format!(r#""Action":["sts:AssumeRole"],"Resource":["{role}"]"#)),
+        "{own}"
+    );
+    scene.endpoint.allow(ACCESS_KEY, own);
+    scene.endpoint.allow("AKID1", policy(&scene, &["--without-preflight", "--identity", role]));
+    deliver(&scene, &config, &[("AWS_ENDPOINT_URL_STS", identities.url())]).await;
+}
