@@ -26,8 +26,8 @@ const SCAN_PAUSE: Pause =
 const RESCAN: Pause = Pause { least: Duration::from_secs(30), times: 1000, most: Duration::from_secs(600) };
 /// So many times what a look takes lie between two where folders are polled, up to so long.
 const POLL: (u32, Duration) = (20, Duration::from_secs(10));
-/// A look at all folders while a file waits for its end.
-const SETTLING: Duration = Duration::from_secs(1);
+/// A look at all folders while a file waits for its end, as all rotated ones do in an outage.
+const SETTLING: Pause = Pause { least: Duration::from_secs(1), times: 20, most: Duration::from_secs(10) };
 /// Between two looks at a disk that is full or fails.
 const DISK_PAUSE: Duration = Duration::from_secs(1);
 /// Between two measurements of how far behind the files are.
@@ -213,7 +213,7 @@ impl Drive {
             let (times, most) = POLL;
             Pause { least: self.poll_interval, times, most }.after(self.scan_took)
         } else if self.pipeline.tailer.wants_scan() {
-            SETTLING
+            SETTLING.after(self.scan_took)
         } else {
             RESCAN.after(self.scan_took)
         }

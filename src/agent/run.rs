@@ -34,6 +34,8 @@ use crate::telemetry::{Liveness, Suppressed, metrics};
 
 /// Reading looks at its bell at least once a second; a part that is silent for this long is stuck.
 const READING_LIMIT: Duration = Duration::from_secs(60);
+/// Descriptors for what is not a followed file: connections, chunks, folders that are looked at.
+const OTHER_FILES: usize = 256;
 /// Before a disk that refused at the start is tried again.
 const START_PAUSE: Duration = Duration::from_secs(1);
 /// Delivery wakes every five seconds.
@@ -90,10 +92,14 @@ impl Failure {
 /// # Errors
 ///
 /// See [`Failure`]. What was read is in the buffer in any case, and goes out after the next start.
-pub async fn run(config: Config, options: Options) -> Result<(), Failure> {
+pub async fn run(mut config: Config, options: Options) -> Result<(), Failure> {
     // A file and a watch need descriptors; the soft limit is made for programs that use select(2).
-    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
-        warn!(event = "nofile_limit", %error, "the limit of open files could not be raised");
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) => {
+            let room = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(OTHER_FILES).max(1);
+            config.tail.max_open_files = config.tail.max_open_files.min(room);
+        }
+        Err(error) => warn!(event = "nofile_limit", %error, "the limit of open files could not be raised"),
     }
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::System)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::System)?;

@@ -19,6 +19,8 @@ pub(super) struct Totals {
     pub malformed: Counter,
     /// Split lines that ended without their last part.
     pub unfinished: Counter,
+    /// Files whose open groups were given up for lack of memory, to be read again.
+    pub groups_set_aside: Counter,
     /// Messages that were not valid UTF-8.
     pub invalid_utf8: Counter,
     /// Parsed fields that carried a name of the record's own.
@@ -33,6 +35,10 @@ pub(super) struct Totals {
     pub truncations: Counter,
     /// Files that were gone before they were read to their end.
     pub vanished: Counter,
+    /// Deleted files that were left before they were read to their end.
+    pub abandoned: Counter,
+    /// The bytes in them that some destination had not read.
+    pub abandoned_bytes: Counter,
     /// Parts of files read once more because a chunk was damaged.
     pub repairs: Counter,
     /// Damaged parts that could not be read again, because their file is gone.
@@ -64,6 +70,11 @@ impl Totals {
                 &self.malformed,
             ),
             ("lines_unfinished", "Split lines whose last part never came", &self.unfinished),
+            (
+                "groups_set_aside",
+                "Files whose unfinished lines were given up above tail.group_memory, to be read again",
+                &self.groups_set_aside,
+            ),
             ("messages_invalid_utf8", "Messages in which bytes were replaced by U+FFFD", &self.invalid_utf8),
             ("fields_renamed", "Parsed fields that carried a name of the record's own", &self.renamed_fields),
             ("step_failures", "Messages on which a process step could not be done", &self.step_failures),
@@ -74,6 +85,11 @@ impl Totals {
                 "files_vanished",
                 "Files whose content was gone before kinetail had read it to its end",
                 &self.vanished,
+            ),
+            (
+                "files_abandoned",
+                "Deleted files left unread because of tail.max_held_deleted or tail.max_open_files",
+                &self.abandoned,
             ),
             ("repairs", "Parts of files read once more because a chunk was damaged", &self.repairs),
             (
@@ -88,6 +104,12 @@ impl Totals {
             registry.register(name, help, counter.clone());
         }
         registry.register_with_unit("read", "Bytes read", Unit::Bytes, self.bytes.clone());
+        registry.register_with_unit(
+            "abandoned",
+            "Bytes of deleted files left unread",
+            Unit::Bytes,
+            self.abandoned_bytes.clone(),
+        );
         registry.register("open_files", "Files that are open", self.open_files.clone());
         registry.register_with_unit(
             "behind",

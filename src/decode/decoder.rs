@@ -25,6 +25,10 @@ pub struct Decoder {
     /// What the last group, or the last unescaped text, was held in.
     room: Vec<u8>,
     counts: Counts,
+    /// A group that was set aside has ended.
+    wants_text: bool,
+    /// By the number of the stream, for a group that is read again: its lines before this offset came at that time.
+    came: [Option<(u64, Instant)>; Stream::ALL.len()],
 }
 
 /// What a decoder saw since it was last asked. Lines that are read again after a restart are not counted again.
@@ -48,6 +52,8 @@ impl Decoder {
             groups: Vec::new(),
             room: Vec::new(),
             counts: Counts::default(),
+            wants_text: false,
+            came: [None; Stream::ALL.len()],
         }
     }
 
@@ -55,6 +61,16 @@ impl Decoder {
     /// whose messages are out by this position are ignored.
     pub fn resume(format: Format, limits: Limits, position: &Position) -> Self {
         Self { resume: Stream::ALL.map(|stream| position.resume(stream)), ..Self::new(format, limits) }
+    }
+
+    /// A decoder to read the file again from [`position.reread_from()`](Position::reread_from), where this one
+    /// [wants the text](Self::wants_text) of a group. The groups stay as old as they are.
+    pub fn again(&self, position: &Position) -> Self {
+        let mut again = Self::resume(self.format, self.limits, position);
+        for group in &self.groups {
+            again.came[group.stream() as usize] = Some((position.offset, group.last_part()));
+        }
+        again
     }
 
     /// Takes the line that starts at `offset`, without its newline, and hands out the message that it is or
@@ -94,6 +110,29 @@ impl Decoder {
     /// [`flush_older_than`](Self::flush_older_than) has something to do.
     pub fn next_flush(&self, age: Duration) -> Option<Instant> {
         self.groups.iter().map(|group| group.due(age)).min()
+    }
+
+    /// The bytes of text that open groups hold.
+    pub fn held(&self) -> usize {
+        self.groups.iter().map(Group::held).sum()
+    }
+
+    /// When the last part of any open group came.
+    pub fn last_part(&self) -> Option<Instant> {
+        self.groups.iter().map(Group::last_part).max()
+    }
+
+    /// Gives up the text of all open groups. They stay open; once one of them ends, or is to come out for another
+    /// reason, the decoder [wants its text](Self::wants_text).
+    pub fn set_aside(&mut self) {
+        self.groups.iter_mut().for_each(Group::set_aside);
+        self.room = Vec::new();
+    }
+
+    /// Whether a group that was set aside is to come out. What came out since the last position is to be
+    /// thrown away then, and the file to be read [`again`](Self::again).
+    pub fn wants_text(&self) -> bool {
+        self.wants_text
     }
 
     /// Hands out the groups whose last part came at least `age` ago, the earlier begun first.
@@ -147,8 +186,14 @@ impl Decoder {
                 self.groups.len() - 1
             }
         };
+        let now = match self.came[part.stream as usize] {
+            Some((until, came)) if offset < until => came,
+            _ => now,
+        };
         self.groups[at].add(part.text, cut, self.limits, now);
-        if part.ends {
+        if part.ends && self.groups[at].is_aside() {
+            self.wants_text = true;
+        } else if part.ends {
             self.groups[at].end();
             self.close(at, emit);
         }
@@ -183,6 +228,10 @@ impl Decoder {
     }
 
     fn flush_where(&mut self, is_due: impl Fn(&Group) -> bool, mut emit: impl FnMut(Message<'_>)) {
+        if self.groups.iter().any(|group| group.is_aside() && is_due(group)) {
+            self.wants_text = true;
+            return;
+        }
         loop {
             let due = self.groups.iter().enumerate().filter(|(_, group)| is_due(group));
             let Some((at, _)) = due.min_by_key(|(_, group)| group.open().start) else {

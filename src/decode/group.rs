@@ -15,6 +15,8 @@ pub(super) struct Group {
     text: Vec<u8>,
     cut: bool,
     last_part: Instant,
+    /// Its text was given up, to be read again when it ends.
+    aside: bool,
 }
 
 impl Group {
@@ -28,14 +30,33 @@ impl Group {
             text: room,
             cut: false,
             last_part: now,
+            aside: false,
         }
+    }
+
+    /// Gives up its text; what is known of it from now on is where it began and when its last part came.
+    pub(super) fn set_aside(&mut self) {
+        (self.text, self.time, self.aside) = (Vec::new(), String::new(), true);
+    }
+
+    pub(super) fn is_aside(&self) -> bool {
+        self.aside
+    }
+
+    /// The bytes that it holds.
+    pub(super) fn held(&self) -> usize {
+        self.text.capacity()
+    }
+
+    pub(super) fn last_part(&self) -> Instant {
+        self.last_part
     }
 
     /// Adds a part's text. Once something is missing (`cut`, or beyond the limit), nothing is added any more:
     /// a message may lack its end but has no hole.
     pub(super) fn add(&mut self, text: &[u8], cut: bool, limits: Limits, now: Instant) {
         self.last_part = now;
-        if self.cut {
+        if self.cut || self.aside {
             return;
         }
         let room = limits.max_message.saturating_sub(self.text.len());

@@ -199,6 +199,23 @@ fn a_group_comes_out_once_it_was_idle_for_the_given_age() {
 }
 
 #[test]
+fn a_group_that_is_read_again_is_as_old_as_before() {
+    let (age, second, start) = (Duration::from_secs(5), Duration::from_secs(1), Instant::now());
+    let mut decoder = Decoder::new(Format::Cri, Limits::default());
+    let part = format!("{T1} stdout P x");
+    decoder.line(0, part.as_bytes(), false, start, |_| ());
+    decoder.set_aside();
+    let position = Position { offset: 60, mid_line: false, open: decoder.open() };
+    decoder.flush_older_than(start + age, age, |_| panic!("its text is not there"));
+    assert!(decoder.wants_text());
+    let mut again = decoder.again(&position);
+    again.line(0, part.as_bytes(), false, start + age, |_| ());
+    assert_eq!(again.next_flush(age), Some(start + age));
+    again.line(60, part.as_bytes(), false, start + second, |_| ());
+    assert_eq!(again.next_flush(age), Some(start + second + age), "what is news is new");
+}
+
+#[test]
 fn lines_that_are_out_are_not_counted_again_after_a_restart() {
     let file = format!("garbage\n{}garbage\n", cri(&[("stdout P", "a")]));
     let after = file.len() as u64;
@@ -273,6 +290,59 @@ proptest! {
         decoder.flush(|message| out.push(seen(message)));
         prop_assert_eq!(out, whole);
         prop_assert_eq!(malformed, counts.malformed);
+    }
+
+    /// Giving up the texts of open groups anywhere, and reading them again when they are wanted, changes nothing.
+    #[test]
+    fn texts_that_are_given_up_and_read_again_change_no_message(
+        file in prop::collection::vec(any_line(), 0..30).prop_map(|lines| lines.join("\n")),
+        format in prop_oneof![Just(Format::Cri), Just(Format::Docker)],
+        max_message in 0_usize..40,
+        given_up in prop::collection::vec(any::<bool>(), 31),
+    ) {
+        let (whole, counts) = decode(format, max_message, &file);
+        let all: Vec<(u64, &str)> = lines(&file).collect();
+        let ends = all.iter().skip(1).map(|line| line.0).chain([file.len() as u64]);
+        let now = Instant::now();
+        let mut position = Position::default();
+        let mut decoder = Decoder::new(format, Limits { max_message });
+        let (mut out, mut cut, mut again) = (Vec::new(), 0, 0);
+        for ((offset, line), (end, give_up)) in all.iter().zip(ends.zip(given_up)) {
+            let mut made = Vec::new();
+            decoder.line(*offset, line.as_bytes(), false, now, |message| made.push(seen(message)));
+            if decoder.wants_text() {
+                prop_assert_eq!(made.len(), 0);
+                again += 1;
+                decoder = decoder.again(&position);
+                let reread = all.iter().filter(|(at, _)| (position.reread_from()..=*offset).contains(at));
+                for (at, line) in reread {
+                    decoder.line(*at, line.as_bytes(), false, now, |message| made.push(seen(message)));
+                }
+                prop_assert!(!decoder.wants_text());
+            }
+            out.append(&mut made);
+            cut += decoder.take_counts().cut;
+            position = Position { offset: end, mid_line: false, open: decoder.open() };
+            if give_up && !position.open.is_empty() {
+                decoder.set_aside();
+                prop_assert_eq!((decoder.held(), decoder.open()), (0, position.open.clone()));
+            }
+        }
+        prop_assert!(again <= out.len());
+        // The file has ended.
+        let mut made = Vec::new();
+        decoder.flush(|message| made.push(seen(message)));
+        if decoder.wants_text() {
+            decoder = decoder.again(&position);
+            for (at, line) in all.iter().filter(|(at, _)| *at >= position.reread_from()) {
+                decoder.line(*at, line.as_bytes(), false, now, |message| made.push(seen(message)));
+            }
+            decoder.flush(|message| made.push(seen(message)));
+        }
+        cut += decoder.take_counts().cut;
+        out.append(&mut made);
+        prop_assert_eq!(out, whole);
+        prop_assert_eq!(cut, counts.cut);
     }
 
     #[test]

@@ -22,6 +22,12 @@ pub struct TailSettings {
     pub forget_after: Duration,
     /// How long an unfinished split line or group may wait for its rest.
     pub flush_after: Duration,
+    /// How many files may be open. Others wait; deleted ones make room for them.
+    pub max_open_files: usize,
+    /// The most room on disk that deleted files may take, as long as they were not read to their end.
+    pub max_held_deleted: ByteSize,
+    /// The most memory that unfinished split lines and groups of all files may take.
+    pub group_memory: ByteSize,
 }
 
 impl Default for TailSettings {
@@ -34,6 +40,9 @@ impl Default for TailSettings {
             poll_interval: Duration::from_secs(1),
             forget_after: Duration::from_secs(7 * 86_400),
             flush_after: Duration::from_secs(5),
+            max_open_files: 16_384,
+            max_held_deleted: ByteSize(1 << 30),
+            group_memory: ByteSize(16 << 20),
         }
     }
 }

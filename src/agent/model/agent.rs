@@ -15,6 +15,7 @@ use crate::buffer::{self, DeadLetterSettings, DeadLetters, Queue, Reader};
 use crate::config::{self, Config};
 use crate::disk::HostDisk;
 use crate::source::{DestinationName, Incarnation};
+use crate::units::ByteSize;
 
 /// What reads and what delivers, between a start and its end.
 pub(super) struct Agent {
@@ -25,7 +26,7 @@ pub(super) struct Agent {
 }
 
 /// A configuration for the logs that fit a pattern in a folder. The second destination has hardly any room.
-pub(super) fn config(folder: &Path, pattern: &str) -> Config {
+pub(super) fn config(folder: &Path, pattern: &str, scarce: bool) -> Config {
     let folder = folder.display();
     let text = format!(
         "
@@ -39,7 +40,13 @@ routes:
   - {{name: logs, files: '{folder}/logs/{pattern}', format: cri, start_at: beginning, to: [roomy, tight]}}
 "
     );
-    config::parse(&text, "test", &|_| None).unwrap_or_else(|errors| panic!("{errors}")).config
+    let loaded = config::parse(&text, "test", &|_| None);
+    let mut config = loaded.unwrap_or_else(|errors| panic!("{errors}")).config;
+    if scarce {
+        // Far below what a configuration may say.
+        config.tail.group_memory = ByteSize(1);
+    }
+    config
 }
 
 impl Agent {

@@ -62,8 +62,8 @@ pub(super) struct World {
 }
 
 impl World {
-    /// An empty log that kinetail has met.
-    pub(super) fn new(pattern: &str, banner: bool) -> Self {
+    /// An empty log that kinetail has met. Where memory is `scarce`, open groups are given up after each turn.
+    pub(super) fn new(pattern: &str, banner: bool, scarce: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = fs::canonicalize(folder.path()).unwrap();
         fs::create_dir(root.join("logs")).unwrap();
@@ -77,7 +77,7 @@ impl World {
             lives: vec![Life::default()],
             rotated: VecDeque::new(),
             numbers: 0,
-            config: agent::config(&root, pattern),
+            config: agent::config(&root, pattern, scarce),
             agent: None,
             now: Instant::now(),
             wall: SystemTime::now(),

@@ -72,9 +72,11 @@ impl Pipeline {
         lane.cursors[index].blocked = None;
         let mut scratch = std::mem::take(&mut self.scratch);
         let turn = loop {
+            let rereading = lane.cursors[index].is_rereading();
             match self.block(incarnation, lane, index, now, wall, to_end, &mut scratch) {
-                // What is read again up to the position, because a group was open, makes no frame of its own.
-                Turn::More if lane.cursors[index].proof.end < lane.cursors[index].position.offset => {}
+                // What is read again up to the position, because a group was open, makes no frame of its own; and
+                // its text must not be given up before it could come out.
+                Turn::More if rereading || lane.cursors[index].is_rereading() => {}
                 turn => break turn,
             }
         };
@@ -105,7 +107,7 @@ impl Pipeline {
         let max_line = self.settings.max_line.0 as usize + LINE_OVERHEAD;
         let cursor = &mut lane.cursors[index];
         let at = cursor.proof.end;
-        let rereading = at < cursor.position.offset;
+        let rereading = cursor.is_rereading();
         let limit = if rereading { Some(cursor.position.offset) } else { limit };
         let mid_line = cursor.position.mid_line && !rereading;
         let mut room = limit.map_or(usize::MAX, |limit| (limit - at) as usize);
@@ -154,15 +156,25 @@ impl Pipeline {
                 continue;
             }
             casualties.rest(|casualties| {
-                cursor.decoder.flush_older_than(now, self.settings.flush_after, |message| {
-                    casualties.message(&message, |message| emit.message(message));
-                });
+                // Of a group that is read again the rest may be still to come.
+                if !rereading || at + consumed as u64 >= cursor.position.offset {
+                    cursor.decoder.flush_older_than(now, self.settings.flush_after, |message| {
+                        casualties.message(&message, |message| emit.message(message));
+                    });
+                }
                 if last {
                     cursor.decoder.flush(|message| {
                         casualties.message(&message, |message| emit.message(message));
                     });
                 }
             });
+            if cursor.decoder.wants_text() {
+                cursor.read_again();
+                // What was made of this block is made once more.
+                lane.encoder.take_counts();
+                self.plans[lane.route].chain.take_failures();
+                return Turn::More;
+            }
             if rereading {
                 // They are dead letters already.
                 casualties.clear();

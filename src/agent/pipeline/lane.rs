@@ -37,11 +37,20 @@ impl Cursor {
         format: Format,
         limits: Limits,
     ) -> Self {
-        let from = position.reread_from();
-        // A proof is of one offset; at another one the file as a whole has to be trusted.
-        let proof = if proof.end == from { proof } else { Proof { end: from, len: 0, hash: 0 } };
+        let proof = proof_at(position.reread_from(), proof);
         let decoder = Decoder::resume(format, limits, &position);
         Self { to, position, proof, decoder, until: None, blocked: None }
+    }
+
+    /// Reads again what is open at the position, of which the text was given up.
+    pub(super) fn read_again(&mut self) {
+        self.proof = proof_at(self.position.reread_from(), self.proof);
+        self.decoder = self.decoder.again(&self.position);
+    }
+
+    /// Whether what is read now is in the buffer already, as far as it is not part of an open group.
+    pub(super) fn is_rereading(&self) -> bool {
+        self.proof.end < self.position.offset
     }
 
     /// Whether the buffered position moves by itself, outside the file's chain.
@@ -50,7 +59,22 @@ impl Cursor {
     }
 }
 
+/// A proof is of one offset; at another one the file as a whole has to be trusted.
+fn proof_at(offset: u64, proof: Proof) -> Proof {
+    if proof.end == offset { proof } else { Proof { end: offset, len: 0, hash: 0 } }
+}
+
 impl Lane {
+    /// Whether a group is open.
+    pub(super) fn is_open(&self) -> bool {
+        self.cursors.iter().any(|cursor| cursor.decoder.last_part().is_some())
+    }
+
+    /// The bytes of text that open groups hold.
+    pub(super) fn held(&self) -> usize {
+        self.cursors.iter().map(|cursor| cursor.decoder.held()).sum()
+    }
+
     /// Brings destinations together again that have come to stand at the same place.
     pub(super) fn merge(&mut self) {
         let mut index = 1;

@@ -6,6 +6,7 @@
 
 mod append;
 mod block;
+mod groups;
 mod lane;
 mod repair;
 mod snapshot;
@@ -15,6 +16,7 @@ use std::path::Path;
 use std::time::{Instant, SystemTime};
 
 use self::block::{Scratch, Turn};
+use self::groups::Groups;
 use self::lane::{Cursor, Lane};
 use super::casualties::Graves;
 use super::totals::Totals;
@@ -47,8 +49,8 @@ pub(super) struct Pipeline {
     queued: HashSet<Incarnation>,
     /// Where lines go that became no record.
     graves: Graves,
-    /// Lanes with a group that is still open.
-    grouping: HashSet<Incarnation>,
+    /// Files with a group of lines that is still open.
+    groups: Groups,
     /// Files whose incarnation is durable. No line of another is read: a power loss would take the incarnation
     /// back, and what was sent by then would be sent again with other record ids.
     named: HashSet<Incarnation>,
@@ -88,7 +90,7 @@ impl Pipeline {
             ready: VecDeque::new(),
             queued: HashSet::new(),
             graves: Graves::new(node, letters),
-            grouping: HashSet::new(),
+            groups: Groups::default(),
             named: HashSet::new(),
             naming: Vec::new(),
             nameless: HashSet::new(),
@@ -135,29 +137,17 @@ impl Pipeline {
         }
     }
 
-    /// Lanes whose open group has waited long enough.
-    pub(super) fn flush_due(&mut self, now: Instant) {
-        let age = self.settings.flush_after;
-        let due = |lane: &Lane| {
-            lane.cursors.iter().filter_map(|cursor| cursor.decoder.next_flush(age)).any(|due| due <= now)
-        };
-        let due: Vec<Incarnation> = self
-            .grouping
-            .iter()
-            .filter(|incarnation| self.lanes.get(*incarnation).is_some_and(due))
-            .copied()
-            .collect();
-        for incarnation in due {
-            self.enqueue(incarnation);
-        }
-    }
-
     /// Looks at all folders. Returns those in which changes can happen.
     pub(super) fn scan(&mut self, now: Instant, wall: SystemTime) -> HashSet<std::path::PathBuf> {
         let files = self.tailer.entries().count();
         let scan = self.tailer.scan(now, wall);
         for incarnation in scan.ready {
             self.enqueue(incarnation);
+        }
+        for incarnation in scan.abandoned {
+            self.lanes.remove(&incarnation);
+            self.groups.closed(incarnation);
+            self.graves.forget(incarnation);
         }
         self.count_changes();
         self.dirty |= files != self.tailer.entries().count();
@@ -169,6 +159,8 @@ impl Pipeline {
         self.totals.rotations.inc_by(counts.rotations);
         self.totals.truncations.inc_by(counts.truncations);
         self.totals.vanished.inc_by(counts.vanished);
+        self.totals.abandoned.inc_by(counts.abandoned);
+        self.totals.abandoned_bytes.inc_by(counts.abandoned_bytes);
         self.dirty |= counts != Default::default();
     }
 
@@ -208,23 +200,19 @@ impl Pipeline {
             }
         }
         lane.merge();
-        let open = lane.cursors.iter().any(|cursor| !cursor.decoder.open().is_empty());
-        if ended && !open && self.tailer.has_ended(incarnation, now) {
+        if ended && !lane.is_open() && self.tailer.has_ended(incarnation, now) {
             self.tailer.finish(incarnation, wall);
-            self.grouping.remove(&incarnation);
+            self.groups.closed(incarnation);
             self.graves.forget(incarnation);
             self.dirty = true;
             return true;
         }
-        if open {
-            self.grouping.insert(incarnation);
-        } else {
-            self.grouping.remove(&incarnation);
-        }
+        self.groups.note(incarnation, &lane);
         if !more {
             lane.cursors.iter_mut().for_each(|cursor| cursor.decoder.shrink());
         }
         self.lanes.insert(incarnation, lane);
+        self.bound_groups();
         if more {
             self.enqueue(incarnation);
         }
@@ -271,7 +259,7 @@ impl Pipeline {
     }
 
     pub(super) fn replaced(&mut self, incarnation: Incarnation, now: Instant, wall: SystemTime) {
-        self.grouping.remove(&incarnation);
+        self.groups.closed(incarnation);
         self.graves.forget(incarnation);
         self.dirty = true;
         for incarnation in self.tailer.replaced(incarnation, now, wall) {

@@ -105,6 +105,17 @@ pub(super) struct Tail {
     /// How long an unfinished split line or group may wait for its rest.
     #[schemars(extend("x-limits" = {"min": "1ms", "max": "1h"}))]
     pub(super) flush_after: Time,
+    /// How many files may be open at once, also within the system's limit (`ulimit -n`). Others wait. For one that
+    /// waits, the oldest deleted file is left that was not read to its end yet.
+    #[schemars(range(min = 16, max = 1_000_000))]
+    pub(super) max_open_files: u32,
+    /// The most room that deleted files may take on disk. They are held open until they are read to their end, for
+    /// as long as an outage lasts; above this the oldest are left unread, and what that loses is counted.
+    pub(super) max_held_deleted: Size,
+    /// The most memory for unfinished split lines and groups of all files together. Above it the longest idle are
+    /// given up, and read again from their file when they end.
+    #[schemars(extend("x-limits" = {"min": "64KiB", "max": "4GiB"}))]
+    pub(super) group_memory: Size,
 }
 
 impl Default for Tail {
@@ -118,6 +129,9 @@ impl Default for Tail {
             poll_interval: Time(settings.poll_interval),
             forget_after: Time(settings.forget_after),
             flush_after: Time(settings.flush_after),
+            max_open_files: u32::try_from(settings.max_open_files).unwrap_or(u32::MAX),
+            max_held_deleted: Size(settings.max_held_deleted),
+            group_memory: Size(settings.group_memory),
         }
     }
 }

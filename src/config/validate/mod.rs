@@ -100,5 +100,8 @@ fn tail(typed: raw::Tail) -> TailSettings {
         poll_interval: typed.poll_interval.0,
         forget_after: typed.forget_after.0,
         flush_after: typed.flush_after.0,
+        max_open_files: typed.max_open_files as usize,
+        max_held_deleted: typed.max_held_deleted.0,
+        group_memory: typed.group_memory.0,
     }
 }

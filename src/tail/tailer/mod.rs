@@ -4,6 +4,7 @@
 //! rotation made of them.
 
 mod beside;
+mod held;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -44,6 +45,8 @@ pub struct Route {
 pub struct Scan {
     /// Files that may have something to read.
     pub ready: Vec<Incarnation>,
+    /// Files that were left though not all of them was read.
+    pub abandoned: Vec<Incarnation>,
     /// The folders in which changes can happen.
     pub folders: HashSet<PathBuf>,
 }
@@ -57,6 +60,10 @@ pub struct Counts {
     pub truncations: u64,
     /// Files that were gone before they were read to their end.
     pub vanished: u64,
+    /// Deleted files that were left unread because of [`TailSettings`]' limits.
+    pub abandoned: u64,
+    /// The bytes in them that some destination had not read.
+    pub abandoned_bytes: u64,
 }
 
 /// A write may bear a time that is a little earlier than that of a look before it: the kernel's clock for files
@@ -136,6 +143,12 @@ pub struct Tailer {
     refused: HashSet<PathBuf>,
     /// Files that were opened since they were last asked for.
     attached: Vec<Incarnation>,
+    /// How many files are open.
+    open: usize,
+    /// So many files could not be opened at the last look, because too many are open.
+    waiting: usize,
+    /// That was said.
+    full: bool,
     /// Something could not be told yet; the next scan should come by itself.
     undecided: bool,
     /// Beside what that was.
@@ -173,6 +186,9 @@ impl Tailer {
             counts: Counts::default(),
             refused: HashSet::new(),
             attached: Vec::new(),
+            open: 0,
+            waiting: 0,
+            full: false,
             undecided: false,
             look_again: HashSet::new(),
             listed: HashMap::new(),
@@ -285,7 +301,7 @@ impl Tailer {
 
     /// Files that are open.
     pub fn open_files(&self) -> usize {
-        self.files.values().filter(|tracked| tracked.is_open()).count()
+        self.open
     }
 
     /// Bytes in open files that some destination has not read yet. Compressed files are not counted.
@@ -334,8 +350,12 @@ impl Tailer {
         }
     }
 
-    /// Opens a file, if it is still the one that was found and lies where it may.
+    /// Opens a file, if it is still the one that was found and lies where it may, and there is room for one more.
     fn open(&mut self, path: &Path, id: FileId) -> Option<Content> {
+        if self.open >= self.settings.max_open_files {
+            (self.undecided, self.waiting) = (true, self.waiting + 1);
+            return None;
+        }
         let opened = File::open(path).and_then(|file| {
             let metadata = file.metadata()?;
             Ok((FileId::from(&metadata) == id && metadata.is_file(), file))
@@ -371,7 +391,7 @@ impl Tailer {
         }
         if let Some(tracked) = self.files.get_mut(&incarnation) {
             self.refused.remove(&tracked.entry.path);
-            tracked.content = Some(content);
+            self.open += usize::from(tracked.content.replace(content).is_none());
             tracked.missed = false;
             tracked.entry.settled = None;
         }
@@ -442,6 +462,7 @@ impl Tailer {
         let Some(base) = self.base_of(incarnation) else { return Vec::new() };
         let Some(tracked) = self.files.get_mut(&incarnation) else { return Vec::new() };
         let Some(content) = tracked.content.take() else { return Vec::new() };
+        self.open -= 1;
         tracked.truncated = false;
         let in_place = tracked.place == Place::AtPath && tracked.entry.moved_to.is_none();
         tracked.place = Place::Away { successor: true };
@@ -506,16 +527,6 @@ impl Tailer {
         })
     }
 
-    /// Files that were deleted: only their open descriptors still hold them.
-    pub fn deleted(&self) -> Vec<Incarnation> {
-        let deleted = |tracked: &Tracked| {
-            let metadata = tracked.content.as_ref().and_then(|content| content.metadata().ok());
-            metadata.is_some_and(|metadata| metadata.nlink() == 0)
-        };
-        let files = self.files.iter().filter(|(_, tracked)| deleted(tracked));
-        files.map(|(incarnation, _)| *incarnation).collect()
-    }
-
     /// Opens a file again that was left, to read a part of it once more. Returns whether its content is still
     /// there.
     pub fn reopen(&mut self, incarnation: Incarnation, now: Instant) -> bool {
@@ -540,7 +551,9 @@ impl Tailer {
     /// Leaves a file that has ended.
     pub fn finish(&mut self, incarnation: Incarnation, wall: SystemTime) {
         let Some(tracked) = self.files.get_mut(&incarnation) else { return };
-        let metadata = tracked.content.take().and_then(|content| content.metadata().ok());
+        let content = tracked.content.take();
+        self.open -= usize::from(content.is_some());
+        let metadata = content.and_then(|content| content.metadata().ok());
         tracked.entry.status = Status::Finished;
         match metadata.filter(|metadata| metadata.nlink() > 0) {
             Some(metadata) => tracked.entry.settled = Some(Stamp::from(&metadata)),

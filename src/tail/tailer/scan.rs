@@ -79,8 +79,10 @@ impl Tailer {
         }
         self.started.extend(self.routes.iter().map(|route| route.name.clone()));
         self.attached.clear();
+        let abandoned = self.bound_held(wall);
         let ready = self.files.iter().filter(|(_, tracked)| tracked.has_news());
-        Scan { ready: ready.map(|(incarnation, _)| *incarnation).collect(), folders: walk.folders }
+        let ready = ready.map(|(incarnation, _)| *incarnation).collect();
+        Scan { ready, abandoned, folders: walk.folders }
     }
 
     /// A file whose id is known. Returns whether it still holds what that id stands for.

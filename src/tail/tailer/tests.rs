@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use super::super::pattern::Pattern;
 use super::*;
+use crate::units::ByteSize;
 
 const FORGET_AFTER: Duration = Duration::from_secs(60);
 
@@ -15,6 +16,10 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with(TailSettings::default())
+    }
+
+    fn with(settings: TailSettings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = fs::canonicalize(folder.path()).unwrap();
         let pattern = Pattern::new(&format!("{}/*.log", root.display())).unwrap();
@@ -24,7 +29,7 @@ impl Bench {
             start_at: StartAt::Beginning,
             to: vec!["archive".into()],
         };
-        let settings = TailSettings { forget_after: FORGET_AFTER, ..TailSettings::default() };
+        let settings = TailSettings { forget_after: FORGET_AFTER, ..settings };
         let (now, wall) = (Instant::now(), SystemTime::now());
         Self { folder, tailer: Tailer::new(settings, vec![route], None, now, wall), now, wall }
     }
@@ -109,4 +114,63 @@ fn a_rotated_file_is_known_as_long_as_it_is_there() {
     bench.pass(FORGET_AFTER);
     bench.look();
     assert_eq!(bench.known(), 1);
+}
+
+/// Notes that a destination stands here, as a full one does that reads no further.
+fn stands_at(bench: &mut Bench, name: &str, offset: u64) {
+    let incarnation = bench.tailer.entries().find(|entry| entry.path.ends_with(name)).unwrap().incarnation;
+    bench.tailer.entry_mut(incarnation).unwrap().progress[0].position = Position::at(offset);
+}
+
+#[test]
+fn deleted_files_are_held_until_they_take_too_much_and_what_is_left_unread_is_counted() {
+    // A block of the file system for each of two files, and less than three.
+    let settings = TailSettings { max_held_deleted: ByteSize(10_000), ..TailSettings::default() };
+    let mut bench = Bench::with(settings);
+    for (index, name) in ["first.log", "second.log", "third.log", "read.log"].into_iter().enumerate() {
+        fs::write(bench.path(name), format!("{name}\n").repeat(index + 1)).unwrap();
+        bench.pass(Duration::from_secs(1));
+        bench.look();
+    }
+    stands_at(&mut bench, "first.log", 4);
+    stands_at(&mut bench, "read.log", 36);
+    for name in ["first.log", "second.log"] {
+        fs::remove_file(bench.path(name)).unwrap();
+    }
+    let scan = bench.tailer.scan(bench.now, bench.wall);
+    assert_eq!((scan.abandoned.len(), bench.tailer.open_files()), (0, 4));
+    // Whoever looks at the disk sees what a file takes.
+    let blocks = 512 * fs::metadata(bench.path("third.log")).unwrap().blocks();
+    assert!((3334..=5000).contains(&blocks), "a file system with blocks of 4 KiB");
+    fs::remove_file(bench.path("third.log")).unwrap();
+    let scan = bench.tailer.scan(bench.now, bench.wall);
+    let entry = bench.tailer.entry(scan.abandoned[0]).unwrap();
+    assert!(entry.path.ends_with("first.log"), "the one that was written to the longest ago");
+    assert_eq!((scan.abandoned.len(), bench.tailer.open_files()), (1, 3));
+    let counts = bench.tailer.take_counts();
+    assert_eq!((counts.abandoned, counts.abandoned_bytes), (1, 6), "what follows `firs`");
+}
+
+#[test]
+fn beyond_max_open_files_files_wait_and_deleted_ones_make_room() {
+    let mut bench = Bench::with(TailSettings { max_open_files: 2, ..TailSettings::default() });
+    for name in ["a.log", "b.log"] {
+        fs::write(bench.path(name), format!("{name} says this\n")).unwrap();
+        bench.look();
+    }
+    fs::write(bench.path("c.log"), "c.log says that\n").unwrap();
+    bench.look();
+    assert_eq!((bench.tailer.open_files(), bench.known()), (2, 2), "c.log waits");
+    assert!(bench.tailer.wants_scan());
+    stands_at(&mut bench, "a.log", 2);
+    fs::remove_file(bench.path("a.log")).unwrap();
+    bench.look();
+    let counts = bench.tailer.take_counts();
+    assert_eq!((counts.abandoned, counts.abandoned_bytes), (1, 14));
+    bench.look();
+    let open = bench.tailer.entries().filter(|entry| entry.status == Status::Following);
+    let mut open: Vec<PathBuf> = open.map(|entry| entry.path.clone()).collect();
+    open.sort();
+    assert_eq!(open.iter().map(|path| path.file_name().unwrap()).collect::<Vec<_>>(), ["b.log", "c.log"]);
+    assert_eq!(bench.tailer.open_files(), 2);
 }
