@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use kinetail::agent::{self, Options};
-use kinetail::cli::{Cli, Command, RunArgs, check, count, generate, iam_policy};
+use kinetail::cli::{Cli, Command, RunArgs, check, count, generate, iam_policy, online};
 use kinetail::config::{self, Config};
 use kinetail::tail::{self, Roots, Selection};
 use kinetail::telemetry::logging;
@@ -16,7 +16,13 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run(&args),
         Command::Check(args) => {
-            match check::run(&args.config.config, files, &mut io::stdout().lock(), &mut io::stderr().lock()) {
+            let path = &args.config.config;
+            let (out, err) = (&mut io::stdout().lock(), &mut io::stderr().lock());
+            let checked = match check::run(path, files, out, err) {
+                Ok(check::Outcome::Good) if args.online => online::run(path, args.send_test_record, out),
+                checked => checked,
+            };
+            match checked {
                 Ok(outcome) => outcome.into(),
                 Err(_) => ExitCode::FAILURE,
             }

@@ -67,9 +67,9 @@ async fn connections_are_kept_from_request_to_request() {
     deliver(&scene, &scene.config(), &[]).await;
     scene.endpoint.look(|account| {
         let calls = account.stream(ARCHIVE).calls + account.stream(AUDIT).calls;
-        // Four requests of each destination may be under way at once; each needs a connection.
+        // Four requests of each destination may be under way at once, and the preflight's; each needs a connection.
         assert!(
-            calls > 200 && account.connections <= 8,
+            calls > 200 && account.connections <= 10,
             "{calls} calls on {} connections",
             account.connections
         );
@@ -89,12 +89,11 @@ fn policy(scene: &Scene, arguments: &[&str]) -> Value {
 async fn what_iam_policy_prints_is_enough_and_no_more_than_needed() {
     let scene = scene(Endpoint::plain()).await;
     fs::write(scene.root().join("kinetail.yaml"), scene.config()).unwrap();
-    let policy = policy(&scene, &["--without-preflight"]);
-    scene.endpoint.allow(ACCESS_KEY, policy.clone());
+    scene.endpoint.allow(ACCESS_KEY, policy(&scene, &[]));
     deliver(&scene, &scene.config(), &[]).await;
-    scene.endpoint.look(|account| assert!(account.refused_calls.is_empty(), "{account}"));
 
-    // Without any one of its statements a destination gets nothing.
+    // What delivers is less; without any one of its statements a destination gets nothing.
+    let policy = policy(&scene, &["--without-preflight"]);
     let statements = policy["Statement"].as_array().unwrap();
     assert_eq!(statements.len(), 2);
     for (left_out, statement) in statements.iter().enumerate() {
@@ -104,8 +103,8 @@ async fn what_iam_policy_prints_is_enough_and_no_more_than_needed() {
         scene.endpoint.allow(ACCESS_KEY, less);
         let agent = scene.start().await;
         logs::containers(&scene.root(), 1).remove(0).lines(10);
-        let told = agent.logged("is not authorized to perform").await;
-        assert!(told.contains(statement["Action"][0].as_str().unwrap()), "{told}");
+        let action = statement["Action"][0].as_str().unwrap();
+        agent.logged(&format!("is not authorized to perform: {action}")).await;
         agent.terminate().await;
     }
 }
@@ -118,12 +117,12 @@ async fn a_role_needs_its_own_policy_and_kinetail_only_to_assume_it() {
     let head = format!("  {ARCHIVE}:\n");
     let config = scene.config().replace(&head, &format!("{head}    role_arn: '{role}'\n"));
     fs::write(scene.root().join("kinetail.yaml"), &config).unwrap();
-    let own = policy(&scene, &["--without-preflight"]);
+    let own = policy(&scene, &[]);
     assert!(
         own.to_string().contains(&format!(r#""Action":["sts:AssumeRole"],"Resource":["{role}"]"#)),
         "{own}"
     );
     scene.endpoint.allow(ACCESS_KEY, own);
-    scene.endpoint.allow("AKID1", policy(&scene, &["--without-preflight", "--identity", role]));
+    scene.endpoint.allow("AKID1", policy(&scene, &["--identity", role]));
     deliver(&scene, &config, &[("AWS_ENDPOINT_URL_STS", identities.url())]).await;
 }

@@ -27,6 +27,7 @@ mod keeper;
 mod model;
 mod open;
 mod pipeline;
+mod preflight;
 mod run;
 #[cfg(test)]
 mod tests;

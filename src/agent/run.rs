@@ -20,6 +20,7 @@ use super::drive::Drive;
 use super::keeper::{Keeper, Work};
 use super::open;
 use super::pipeline::{Pipeline, Plan};
+use super::preflight;
 use super::totals::Totals;
 use super::watched::Watched;
 use crate::buffer::{self, DeadLetters};
@@ -183,6 +184,8 @@ struct Agent {
     drain_timeout: Duration,
     watched: Watched,
     liveness: Liveness,
+    /// Asks destinations how they are; ends with the agent.
+    _preflight: JoinSet<()>,
 }
 
 impl Agent {
@@ -241,15 +244,18 @@ impl Agent {
         let metrics = Metrics::default();
         metrics.register(registry);
         let mut deliveries = JoinSet::new();
+        let mut services = Vec::new();
         let (mut queues, mut destination_metrics) = (Vec::new(), Vec::new());
         for ((destination, (queue, chain)), letters) in config.destinations.iter().zip(chains).zip(&letters) {
             let metrics = metrics.of(&destination.name);
             destination_metrics.push(metrics.clone());
+            let service = Arc::new(Service::new(&destination.to, &destination.name, &http, &disk));
+            services.push((destination.name.clone(), Arc::clone(&service)));
             let delivery = Delivery {
                 reader: buffer::reader(&queue, chain),
                 queue: queue.clone(),
                 dispatcher: Dispatcher::of(&destination.to, fastrand::Rng::new()),
-                service: Arc::new(Service::new(&destination.to, &destination.name, &http, &disk)),
+                service: Arc::clone(&service),
                 metrics,
                 burial: Burial::new(destination.name.clone(), letters.clone()),
             };
@@ -287,6 +293,7 @@ impl Agent {
             drain_timeout: config.drain_timeout,
             watched: Watched::new(queues, letters, totals, destination_metrics, registry),
             liveness,
+            _preflight: preflight::start(services),
         })
     }
 

@@ -19,14 +19,17 @@ pub enum Outcome {
     Good,
     /// It is not, or cannot be read.
     Refused,
+    /// It is good, and a destination would not take records.
+    Unfit,
 }
 
 impl From<Outcome> for ExitCode {
-    /// 0 for a good configuration, 2 for one that is not.
+    /// 0 for a good configuration, 2 for one that is not, 1 where a destination would not take records.
     fn from(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Good => ExitCode::SUCCESS,
             Outcome::Refused => ExitCode::from(2),
+            Outcome::Unfit => ExitCode::FAILURE,
         }
     }
 }
@@ -112,7 +115,7 @@ fn table(config: &Config, by_route: &[Vec<PathBuf>]) -> String {
     text
 }
 
-fn destination(destination: &DestinationConfig) -> String {
+pub(super) fn destination(destination: &DestinationConfig) -> String {
     let what = match &destination.to {
         Destination::Firehose(firehose) => format!("firehose {}", firehose.stream),
         Destination::Kinesis(kinesis) => format!("kinesis {}", kinesis.stream),
@@ -150,7 +153,7 @@ fn printable(path: &Path) -> String {
     if shown.contains(char::is_control) { format!("{shown:?}") } else { shown }
 }
 
-fn counted(count: usize, what: &str) -> String {
+pub(super) fn counted(count: usize, what: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {what}{plural}")
 }

@@ -4,6 +4,7 @@ pub mod check;
 pub mod count;
 pub mod generate;
 pub mod iam_policy;
+pub mod online;
 
 use std::path::PathBuf;
 
@@ -43,8 +44,8 @@ pub enum Command {
     Run(RunArgs),
     /// Tell all that is wrong with a configuration, and what it would do with the files that exist now
     ///
-    /// Nothing is read from the files and nothing is sent. Exits with 0 if the configuration is good and with
-    /// 2 if it is not.
+    /// Nothing is read from the files and nothing is sent, unless --online asks AWS too. Exits with 0 if all is good,
+    /// with 2 if the configuration is not, and with 1 if a destination would not take records.
     Check(CheckArgs),
     /// Print the least that AWS must allow for exactly the configured destinations, as an IAM policy
     ///
@@ -105,6 +106,13 @@ pub struct CheckArgs {
     /// Where the configuration is.
     #[command(flatten)]
     pub config: ConfigArgs,
+    /// Ask AWS whether each destination would take records: credentials, region, streams, sizes, packing, clock, TLS
+    /// and proxy
+    #[arg(long)]
+    pub online: bool,
+    /// Send each destination of AWS one record to find out whether writing is allowed
+    #[arg(long, requires = "online")]
+    pub send_test_record: bool,
 }
 
 fn log_filter(text: &str) -> Result<String, String> {

@@ -148,10 +148,7 @@ fn trust_store(path: &Path) -> Result<TrustStore, ConnectError> {
 /// link-local addresses are spoken to, and a proxy would answer for another machine.
 fn proxy(env: impl Fn(&str) -> Option<String>) -> Result<ProxyConfig, ConnectError> {
     let set = |name| env(name).filter(|value| !value.trim().is_empty());
-    let found = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
-        .into_iter()
-        .find_map(|name| Some((name, set(name)?)));
-    let Some((variable, url)) = found else {
+    let Some((variable, url)) = proxy_variable(&env) else {
         return Ok(ProxyConfig::disabled());
     };
     let url = if url.contains("://") { url } else { format!("http://{url}") };
@@ -161,6 +158,22 @@ fn proxy(env: impl Fn(&str) -> Option<String>) -> Result<ProxyConfig, ConnectErr
         Some(rules) => config.no_proxy(rules),
         None => config,
     })
+}
+
+/// The variable that names the proxy, and the proxy.
+fn proxy_variable(env: impl Fn(&str) -> Option<String>) -> Option<(&'static str, String)> {
+    let set = |name| env(name).filter(|value| !value.trim().is_empty());
+    ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
+        .into_iter()
+        .find_map(|name| Some((name, set(name)?)))
+}
+
+/// The variable whose proxy stands before a service, as far as its host is not in `NO_PROXY`.
+pub(super) fn proxy_of(endpoint: Option<&str>) -> Option<&'static str> {
+    if endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")) {
+        return None;
+    }
+    proxy_variable(|name| std::env::var(name).ok()).map(|(variable, _)| variable)
 }
 
 /// What an SDK client is made from. `credentials` takes the place of the default chain.

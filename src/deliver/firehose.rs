@@ -51,6 +51,11 @@ impl DeliveryStream {
         }
     }
 
+    /// What the user set.
+    pub(super) fn settings(&self) -> &Firehose {
+        &self.settings
+    }
+
     /// The client as it is now.
     pub(super) async fn client(&self) -> Result<Client, ConnectError> {
         self.client.get(&self.settings.aws, async || self.connect().await).await
@@ -73,7 +78,8 @@ impl DeliveryStream {
     }
 }
 
-fn judge(output: &PutRecordBatchOutput, sent: usize) -> Answer {
+/// What the service said of each record.
+pub(super) fn judge(output: &PutRecordBatchOutput, sent: usize) -> Answer {
     let verdicts = output.request_responses().iter().map(|result| Verdict {
         id: result.record_id(),
         code: result.error_code(),

@@ -54,6 +54,11 @@ impl DataStream {
         }
     }
 
+    /// What the user set.
+    pub(super) fn settings(&self) -> &Kinesis {
+        &self.settings
+    }
+
     /// The client as it is now.
     pub(super) async fn client(&self) -> Result<Client, ConnectError> {
         self.client.get(&self.settings.aws, async || self.connect().await).await
@@ -76,7 +81,8 @@ impl DataStream {
     }
 }
 
-fn judge(output: &PutRecordsOutput, sent: usize) -> Answer {
+/// What the service said of each record.
+pub(super) fn judge(output: &PutRecordsOutput, sent: usize) -> Answer {
     let verdicts = output.records().iter().map(|result| Verdict {
         id: result.sequence_number(),
         code: result.error_code(),

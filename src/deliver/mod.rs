@@ -28,6 +28,7 @@ mod health;
 mod kinesis;
 mod metrics;
 pub mod policy;
+mod preflight;
 mod retry;
 mod service;
 mod settings;
@@ -47,6 +48,7 @@ pub use firehose::DeliveryStream;
 pub use health::Health;
 pub use kinesis::DataStream;
 pub use metrics::{DestinationMetrics, Metrics};
+pub use preflight::{Finding, Level, TestRecord};
 pub use retry::Backoff;
 pub use service::Service;
 pub use settings::{

@@ -47,6 +47,10 @@ class Moto:
                 "RoleARN": ROLE,
                 "BucketARN": f"arn:aws:s3:::{bucket}",
                 "Prefix": prefix,
+                # AWS describes a stream with these; moto only if they were said.
+                "CompressionFormat": "UNCOMPRESSED",
+                "BufferingHints": {"SizeInMBs": 5, "IntervalInSeconds": 300},
+                "EncryptionConfiguration": {"NoEncryptionConfig": "NoEncryption"},
             },
         )
 

@@ -192,6 +192,11 @@ impl Endpoint {
         self.shared.outage.send_replace(false);
     }
 
+    /// From now on, answers carry this date, such as `Sat, 21 Nov 2026 10:00:00 GMT`.
+    pub fn date(&self, date: &str) {
+        self.shared.change(|state| state.date = Some(date.to_owned()));
+    }
+
     /// From now on, this access key's credentials are too old.
     pub fn revoke(&self, access_key: &str) {
         self.shared.change(|state| state.revoked.insert(access_key.to_owned()));

@@ -125,7 +125,14 @@ async fn requests(stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Arc<Shar
     let service = service_fn(|request: Request<Incoming>| async {
         let (head, body) = request.into_parts();
         match Limited::new(body, MAX_BODY).collect().await {
-            Ok(body) => answer(shared, &head, &body.to_bytes()).await,
+            Ok(body) => {
+                let mut answer = answer(shared, &head, &body.to_bytes()).await;
+                let date = shared.state().date.clone();
+                if let (Ok(answer), Some(date)) = (&mut answer, date) {
+                    answer.headers_mut().insert("date", date.parse().expect("a date"));
+                }
+                answer
+            }
             Err(error) if error.is::<LengthLimitError>() => {
                 let large = ErrorAnswer::new(413, "RequestEntityTooLargeException", "");
                 Ok(shared.refuse(&large))
@@ -200,9 +207,17 @@ impl Shared {
     }
 
     fn describe(&self, service: Service, name: &str) -> Response<Full<Bytes>> {
-        let described = self.state().find(service, name).map(|stream| match service {
-            Service::Firehose => firehose::describe(name),
-            Service::Kinesis => kinesis::describe(name, stream.shards, stream.max_record),
+        let described = self.state().find(service, name).map(|stream| {
+            let mut answer = match service {
+                Service::Firehose => firehose::describe(name),
+                Service::Kinesis => kinesis::describe(name, stream.shards, stream.max_record),
+            };
+            if let Some(description) = answer.as_object_mut().and_then(|answer| answer.values_mut().next()) {
+                for (key, value) in &stream.described {
+                    description[key] = value.clone();
+                }
+            }
+            answer
         });
         match described {
             Ok(body) => protocol::respond(self.state().request_id(), body.to_string()),

@@ -19,6 +19,8 @@ pub struct Stream {
     pub(super) shards: usize,
     pub(super) max_record: usize,
     pub(super) rate: Option<Rate>,
+    /// What its description says in place of the usual.
+    pub(super) described: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Stream {
@@ -30,6 +32,7 @@ impl Stream {
             shards: 1,
             max_record: firehose::MAX_RECORD,
             rate: None,
+            described: serde_json::Map::new(),
         }
     }
 
@@ -41,6 +44,7 @@ impl Stream {
             shards: 1,
             max_record: kinesis::DEFAULT_MAX_RECORD,
             rate: None,
+            described: serde_json::Map::new(),
         }
     }
 
@@ -55,6 +59,12 @@ impl Stream {
     pub fn max_record_size(mut self, bytes: usize) -> Self {
         assert!(bytes <= kinesis::MAX_RECORD && self.service == Service::Kinesis);
         self.max_record = bytes;
+        self
+    }
+
+    /// Its description says this of the key, in place of the usual.
+    pub fn described(mut self, key: &str, value: serde_json::Value) -> Self {
+        self.described.insert(key.to_owned(), value);
         self
     }
 
@@ -75,6 +85,8 @@ pub(super) struct State {
     sequence: u64,
     /// Access keys whose credentials are too old.
     pub(super) revoked: BTreeSet<String>,
+    /// The date of answers, where it is not the real one.
+    pub(super) date: Option<String>,
     /// What access keys may do.
     pub(super) policies: HashMap<String, serde_json::Value>,
     pub(super) account: Account,
@@ -89,6 +101,7 @@ impl State {
             rng: Rng::with_seed(seed),
             sequence: 0,
             revoked: BTreeSet::new(),
+            date: None,
             policies: HashMap::new(),
             account: Account::default(),
         };

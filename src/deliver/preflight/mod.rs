@@ -1,0 +1,115 @@
+//! The preflight: what would keep a destination of AWS from taking records, found by asking before records wait.
+//!
+//! ```text
+//! connect (CA bundle, proxy, region) ─► Describe (credentials, network, existence, clock) ─► judge (state, sizes,
+//! packing) ─► a test record, if it was asked for (permission to write)
+//! ```
+//!
+//! It goes the way that records go: the same client, the same credentials. What a description says is judged by pure
+//! functions. Nothing here changes what is delivered, or when.
+
+mod clock;
+mod data_stream;
+mod delivery_stream;
+mod failure;
+
+use std::fmt;
+
+use super::service::Service;
+
+/// Something that was found out about a destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub level: Level,
+    /// What it is about, in a word or two.
+    pub about: &'static str,
+    /// What is so.
+    pub what: String,
+    /// What to do; nothing where all is well.
+    pub remedy: String,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// As it should be.
+    Good,
+    /// It may be meant, or could not be found out.
+    Warning,
+    /// Records will not arrive, or not as they should.
+    Problem,
+}
+
+/// Whether a record is sent to find out if records may be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum TestRecord {
+    /// None.
+    #[default]
+    None,
+    /// This one: a JSON object without a newline.
+    Send(String),
+}
+
+impl Finding {
+    fn good(about: &'static str, what: impl Into<String>) -> Self {
+        Self { level: Level::Good, about, what: what.into(), remedy: String::new() }
+    }
+
+    fn warning(about: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { level: Level::Warning, about, what: what.into(), remedy: remedy.into() }
+    }
+
+    fn problem(about: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { level: Level::Problem, about, what: what.into(), remedy: remedy.into() }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.about, self.what)?;
+        if !self.remedy.is_empty() {
+            write!(f, "; {}", self.remedy)?;
+        }
+        Ok(())
+    }
+}
+
+impl Service {
+    /// Finds out whether the destination would take records. Empty for local files: the folder is made when it
+    /// is needed.
+    pub async fn preflight(&self, record: &TestRecord) -> Vec<Finding> {
+        match self {
+            Service::Firehose(stream) => delivery_stream::preflight(stream, record).await,
+            Service::Kinesis(stream) => data_stream::preflight(stream, record).await,
+            Service::Directory(_) => Vec::new(),
+        }
+    }
+}
+
+/// What can be said once a service has answered at all.
+fn reached(region: &str, proxy: Option<&str>) -> Finding {
+    let through =
+        proxy.map(|proxy| format!(", through {proxy} unless NO_PROXY names it")).unwrap_or_default();
+    Finding::good("connection", format!("the service answers in {region}{through}"))
+}
+
+/// What became of the test record.
+fn written(outcome: &super::answer::Outcome, where_: &failure::Where<'_>) -> Finding {
+    use super::answer::Outcome;
+    let failure = match outcome {
+        Outcome::Judged(failures) => match failures.first() {
+            None => return Finding::good("writing", "the test record was taken"),
+            Some((_, failure)) => failure,
+        },
+        Outcome::Failed(failure) => failure,
+    };
+    failure::explain(failure, "writing", where_)
+}
+
+fn not_written() -> Finding {
+    Finding::good(
+        "writing",
+        "not tried; --send-test-record sends one record to find out whether it is allowed",
+    )
+}
