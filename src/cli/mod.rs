@@ -5,6 +5,7 @@ pub mod count;
 pub mod generate;
 pub mod iam_policy;
 pub mod online;
+pub mod plan;
 
 use std::path::PathBuf;
 
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 pub use self::count::CountArgs;
 pub use self::generate::GenerateArgs;
 pub use self::iam_policy::IamPolicyArgs;
+pub use self::plan::PlanArgs;
 use crate::config::check_log_filter;
 
 /// What was typed.
@@ -51,6 +53,11 @@ pub enum Command {
     ///
     /// For kinetail's own identity; a role that is assumed has a policy of its own (`--identity`).
     IamPolicy(IamPolicyArgs),
+    /// Tell what delivery will cost, and how many shards it needs, from real logs or from a rate
+    ///
+    /// Records, requests and billed units a day for each destination, with and without packing, aggregation and
+    /// compression. Nothing is sent.
+    Plan(PlanArgs),
     /// Write synthetic container logs, for load tests and drills
     ///
     /// Every line carries a marker, by which `kinetail count` tells what was lost and what came twice. Runs until

@@ -19,6 +19,7 @@
 mod answer;
 mod aws;
 mod batch;
+pub mod billing;
 pub mod body;
 mod directory;
 mod dispatch;

@@ -212,6 +212,36 @@ pub(super) fn text(
     text
 }
 
+/// Lines without an end, for those who want no log of them.
+#[derive(Clone, Debug)]
+pub struct Lines {
+    mix: Mix,
+    sizes: Sizes,
+    number: u64,
+    /// What is left of lines that belong together: their kind, the place of the next one, and how many there are.
+    together: (Kind, u64, u64),
+}
+
+impl Lines {
+    /// Lines of this mix and these sizes.
+    pub fn new(mix: Mix, sizes: Sizes) -> Self {
+        Self { mix, sizes, number: 0, together: (Kind::Text, 0, 0) }
+    }
+
+    /// The next one, without a newline.
+    pub fn next(&mut self, now: Timestamp, rng: &mut Rng) -> String {
+        let (mut kind, mut index, mut count) = self.together;
+        if index >= count {
+            kind = self.mix.draw(rng);
+            (index, count) = (0, lines_of(kind, rng));
+        }
+        self.together = (kind, index + 1, count);
+        let marker = Marker { run: 0, log: 0, number: self.number };
+        self.number += 1;
+        text(kind, index, marker, self.sizes, now, rng)
+    }
+}
+
 fn pick<'a>(of: &[&'a str], rng: &mut Rng) -> &'a str {
     of[rng.usize(..of.len())]
 }

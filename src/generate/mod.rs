@@ -22,7 +22,7 @@ mod pace;
 mod run;
 
 pub use count::{Count, CountError};
-pub use lines::{Kind, Mix, Sizes};
+pub use lines::{Kind, Lines, Mix, Sizes};
 pub use log::{LogFormat, Rotation, RotationKind};
 pub use manifest::{LogLines, Manifest};
 pub use marker::Marker;

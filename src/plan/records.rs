@@ -1,0 +1,170 @@
+//! Encoded records with the times at which they were written.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+
+use crate::config::{Config, RouteConfig};
+use crate::decode::{Decoder, Limits};
+use crate::encode::{Encoder, FileContext};
+use crate::event::{Fields, Message};
+use crate::kubernetes::Pod;
+use crate::process::Chain;
+use crate::record::{Records, Run};
+use crate::source::Incarnation;
+
+/// Records that arrive within so much time of each other are read in one turn, as the agent reads in rounds.
+const ROUND: Duration = Duration::from_millis(50);
+
+/// Records in the order of their times.
+#[derive(Clone, Debug, Default)]
+pub struct Recorded {
+    data: Vec<u8>,
+    records: Vec<One>,
+    /// Bytes of log files, compressed ones as they were.
+    pub bytes: u64,
+    /// The time that they cover.
+    pub period: Duration,
+}
+
+#[derive(Clone, Debug)]
+struct One {
+    /// Since the first.
+    at: Duration,
+    /// Where it lies in the data, its newline included.
+    range: (usize, usize),
+    /// The destinations that get it.
+    to: Destinations,
+}
+
+/// Which destinations a route leads to: indices into the configuration's list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Destinations(Arc<[usize]>);
+
+impl Destinations {
+    pub(super) fn of(config: &Config, route: &RouteConfig) -> Self {
+        let indices = route
+            .to
+            .iter()
+            .filter_map(|name| config.destinations.iter().position(|destination| destination.name == *name));
+        Self(indices.collect())
+    }
+
+    /// Those that are not among others.
+    pub(super) fn without(&self, others: &[usize]) -> Self {
+        Self(self.0.iter().copied().filter(|index| !others.contains(index)).collect())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().copied()
+    }
+}
+
+impl Recorded {
+    pub(super) fn push(&mut self, at: Duration, to: &Destinations, record: &[u8]) {
+        let start = self.data.len();
+        self.data.extend_from_slice(record);
+        self.data.push(b'\n');
+        self.records.push(One { at, range: (start, self.data.len()), to: to.clone() });
+    }
+
+    /// How many records there are.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Puts them in the order of their times, which then begin at zero, and returns the time from the first to the last.
+    pub(super) fn sort(&mut self) -> Duration {
+        self.records.sort_by_key(|record| record.at);
+        let first = self.records.first().map_or(Duration::ZERO, |record| record.at);
+        for record in &mut self.records {
+            record.at -= first;
+        }
+        self.records.last().map_or(Duration::ZERO, |record| record.at)
+    }
+
+    /// Makes all times so much longer.
+    pub(super) fn stretch(&mut self, factor: f64) {
+        for record in &mut self.records {
+            record.at = record.at.mul_f64(factor);
+        }
+    }
+
+    /// Spreads them evenly over this time, in the order in which they are.
+    pub(super) fn spread(&mut self, period: Duration) {
+        let count = u32::try_from(self.records.len()).unwrap_or(u32::MAX).max(1);
+        for (number, record) in (0_u32..).zip(&mut self.records) {
+            record.at = period.mul_f64(f64::from(number) / f64::from(count));
+        }
+    }
+
+    /// The records for a destination, round by round.
+    pub(super) fn rounds(&self, destination: usize) -> impl Iterator<Item = (Duration, Run)> {
+        let mut left =
+            self.records.iter().filter(move |record| record.to.0.contains(&destination)).peekable();
+        std::iter::from_fn(move || {
+            let at = left.peek()?.at;
+            let mut round = Records::default();
+            while let Some(record) =
+                left.next_if(|record| record.at < at + ROUND && round.data().len() < 1 << 20)
+            {
+                let (start, end) = record.range;
+                round.push_with(|out| {
+                    out.extend_from_slice(&self.data[start..end - 1]);
+                    true
+                });
+            }
+            let (ends, data) = (Bytes::copy_from_slice(round.ends()), Bytes::copy_from_slice(round.data()));
+            Some((at, Run::new(0, 0, ends, data, SystemTime::UNIX_EPOCH)))
+        })
+    }
+}
+
+/// What makes records of a file's messages, as the agent does it.
+pub(super) struct Maker {
+    encoder: Encoder,
+    chain: Chain,
+    time_read: String,
+    record: Vec<u8>,
+}
+
+impl Maker {
+    pub(super) fn new(config: &Config, route: &RouteConfig, path: &Path, number: u64) -> Self {
+        let kubernetes = Pod::from_path(path).map(|pod| pod.fields());
+        let host = config.host.as_deref().unwrap_or("host");
+        let file = FileContext { path, host, kubernetes: kubernetes.as_ref() };
+        Self {
+            encoder: Encoder::new(1, Incarnation(number.into()), file),
+            chain: Chain::new(route.process.clone()),
+            time_read: crate::encode::time_read(SystemTime::now()),
+            record: Vec::new(),
+        }
+    }
+
+    pub(super) fn record(&mut self, message: &Message<'_>) -> &[u8] {
+        self.record.clear();
+        if self.chain.is_empty() {
+            self.encoder.encode(message, &self.time_read, &mut self.record);
+        } else {
+            let fields = self.chain.run(message, Fields::default());
+            self.encoder.encode_fields(message, &fields, &self.time_read, &mut self.record);
+        }
+        &self.record
+    }
+
+    pub(super) fn decoder(config: &Config, route: &RouteConfig) -> Decoder {
+        let max_message = usize::try_from(config.tail.max_line.0).unwrap_or(usize::MAX);
+        Decoder::new(route.format, Limits { max_message })
+    }
+}

@@ -1,0 +1,254 @@
+//! Records of real log files.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use flate2::read::MultiGzDecoder;
+use jiff::Timestamp;
+
+use super::records::{Destinations, Maker, Recorded};
+use crate::config::Config;
+use crate::event::Message;
+use crate::tail::Lines;
+use crate::units::ByteSize;
+
+/// The most bytes of log files that are looked at; all of them are in memory, and their records too.
+const MOST: ByteSize = ByteSize(256 << 20);
+/// What a runtime puts in front of a line's text, generously.
+const LINE_OVERHEAD: usize = 64 << 10;
+/// A time that is shorter says nothing of a day.
+const SHORTEST: Duration = Duration::from_secs(10);
+
+/// Why a sample cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SampleError {
+    /// A file or folder cannot be read.
+    #[error("{path}: {error}")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// It is too large.
+    #[error(
+        "{0}: its log files have more than {MOST}; name a folder with less of them, such as those of one hour: what \
+         counts is how fast lines come, not how many there are"
+    )]
+    TooLarge(PathBuf),
+    /// No route takes a file.
+    #[error(
+        "{0}: no route takes one of its {1} files; a sample's files lie under it as they lie under /, such as \
+         {0}/var/log/pods/…, or it is a folder of this machine that a route names"
+    )]
+    NoFiles(PathBuf, usize),
+    /// The time covered is not known.
+    #[error(
+        "{0}: its lines say no times; say with --period how long it took to write them, such as --period 1h"
+    )]
+    NoTimes(PathBuf),
+    /// The time covered says nothing.
+    #[error("{0}: its lines cover {1:?}, too little to tell of a day; take a longer sample, or say --period")]
+    TooShort(PathBuf, Duration),
+}
+
+/// The records that the files below `dir` would become. A file is taken by the route that takes its path on this
+/// machine, or its path with `dir` as the root; what rotation left of it is taken with it. The time is that of the
+/// lines unless `period` says otherwise.
+///
+/// # Errors
+///
+/// See [`SampleError`].
+pub fn sample(config: &Config, dir: &Path, period: Option<Duration>) -> Result<Recorded, SampleError> {
+    let mut files = Vec::new();
+    walk(dir, &mut files)?;
+    let mut recorded = Recorded::default();
+    let mut timed = true;
+    for (number, path) in (0_u64..).zip(&files) {
+        let Some((route, shown)) = route_of(config, dir, path) else { continue };
+        let room = MOST.0.saturating_sub(recorded.bytes);
+        let text = read(path, room).map_err(|error| SampleError::Read { path: path.clone(), error })?;
+        if text.len() as u64 > room {
+            return Err(SampleError::TooLarge(dir.to_owned()));
+        }
+        timed &= add(config, route, &shown, number, &text, &mut recorded);
+    }
+    if recorded.is_empty() {
+        return Err(SampleError::NoFiles(dir.to_owned(), files.len()));
+    }
+    let covered = recorded.sort();
+    recorded.period = match period {
+        Some(period) if timed && !covered.is_zero() => {
+            recorded.stretch(period.as_secs_f64() / covered.as_secs_f64());
+            period
+        }
+        Some(period) => {
+            recorded.spread(period);
+            period
+        }
+        None if !timed => return Err(SampleError::NoTimes(dir.to_owned())),
+        None if covered < SHORTEST => return Err(SampleError::TooShort(dir.to_owned(), covered)),
+        None => covered,
+    };
+    Ok(recorded)
+}
+
+/// Adds a file's records; whether its lines say when they were written.
+fn add(
+    config: &Config,
+    route: usize,
+    path: &Path,
+    number: u64,
+    text: &[u8],
+    recorded: &mut Recorded,
+) -> bool {
+    let route = &config.routes[route];
+    let to = Destinations::of(config, route);
+    let mut maker = Maker::new(config, route, path, number);
+    let mut decoder = Maker::decoder(config, route);
+    let longest = usize::try_from(config.tail.max_line.0).unwrap_or(usize::MAX).saturating_add(LINE_OVERHEAD);
+    let now = std::time::Instant::now();
+    let mut last = None;
+    let mut timed = true;
+    let mut take = |message: Message<'_>| {
+        let time = message.time.and_then(|time| time.parse::<Timestamp>().ok());
+        // A line that is not in its file's format was written when its neighbour was.
+        last = time.and_then(|time| Duration::try_from(time.as_duration()).ok()).or(last);
+        timed &= last.is_some();
+        recorded.push(last.unwrap_or_default(), &to, maker.record(&message));
+    };
+    for line in Lines::new(text, 0, false, longest, true) {
+        decoder.line(line.offset, line.bytes, line.cut, now, &mut take);
+    }
+    decoder.flush(&mut take);
+    recorded.bytes += text.len() as u64;
+    timed
+}
+
+/// The route that takes a file, and the path that its records show. Rotated files are their log's.
+fn route_of(config: &Config, dir: &Path, path: &Path) -> Option<(usize, PathBuf)> {
+    let under = Path::new("/").join(path.strip_prefix(dir).ok()?);
+    [path.to_owned(), under]
+        .into_iter()
+        .flat_map(|path| [unrotated(&path), Some(path)])
+        .flatten()
+        .find_map(|path| Some((config.routes.iter().position(|route| route.takes(&path))?, path)))
+}
+
+/// `0.log` for `0.log.20261121-101500.gz`.
+fn unrotated(path: &Path) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str()?;
+    let end = name.find(".log.")? + ".log".len();
+    Some(path.with_file_name(&name[..end]))
+}
+
+/// A file's content, and no more than a byte beyond `most` of it. gzip is seen by its first bytes.
+fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let mut file = io::BufReader::new(File::open(path)?);
+    let compressed = io::BufRead::fill_buf(&mut file)?.starts_with(&[0x1f, 0x8b]);
+    if compressed {
+        MultiGzDecoder::new(file).take(most + 1).read_to_end(&mut text)?;
+    } else {
+        file.take(most + 1).read_to_end(&mut text)?;
+    }
+    Ok(text)
+}
+
+fn walk(dir: &Path, files: &mut Vec<PathBuf>) -> Result<(), SampleError> {
+    let at = |error| SampleError::Read { path: dir.to_owned(), error };
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(dir)
+        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect())
+        .map_err(at)?;
+    entries.sort();
+    for path in entries {
+        if path.is_dir() && !path.is_symlink() {
+            walk(&path, files)?;
+        } else if path.is_file() {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    fn config() -> Config {
+        let text = "
+destinations:
+  archive: {type: firehose, stream: a, packing: newline}
+  audit: {type: kinesis, stream: b, aggregation: none}
+routes:
+  - {files: /var/log/pods/*/*/*.log, format: cri, to: [archive, audit]}
+  - {files: /var/log/*.log, to: audit}
+";
+        config::parse(text, "test", &|_| None).unwrap().config
+    }
+
+    fn write(dir: &Path, path: &str, text: impl AsRef<[u8]>) {
+        let path = dir.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    fn cri(from: u32, count: u32) -> String {
+        (from..from + count)
+            .map(|second| {
+                format!("2026-11-21T10:{:02}:{:02}.5Z stdout F line {second}\n", second / 60, second % 60)
+            })
+            .collect()
+    }
+
+    const POD: &str = "var/log/pods/shop_web_0b1c2d3e-4f50-6172-8394-a5b6c7d8e9f0/app";
+
+    #[test]
+    fn files_under_the_folder_are_routed_as_if_it_were_the_root_and_rotated_ones_too() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), &format!("{POD}/0.log"), cri(60, 60));
+        write(dir.path(), &format!("{POD}/0.log.20261121-100100"), cri(30, 30));
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        io::Write::write_all(&mut gzip, cri(0, 30).as_bytes()).unwrap();
+        write(dir.path(), &format!("{POD}/0.log.20261121-100030.gz"), gzip.finish().unwrap());
+        write(dir.path(), "etc/passwd", "root");
+        let recorded = sample(&config(), dir.path(), None).unwrap();
+        assert_eq!(recorded.len(), 120);
+        assert_eq!(recorded.period, Duration::from_secs(119));
+        let rounds: Vec<_> = recorded.rounds(0).collect();
+        assert_eq!(rounds.len(), 120, "a line a second is a round each");
+        assert_eq!(rounds[119].0, Duration::from_secs(119));
+        let record: serde_json::Value = serde_json::from_slice(rounds[0].1.data()).unwrap();
+        assert_eq!((&record["log"], &record["kubernetes"]["pod_name"]), (&"line 0".into(), &"web".into()));
+        assert_eq!(record["file"], format!("/{POD}/0.log"));
+        assert_eq!(recorded.rounds(1).count(), 120);
+    }
+
+    #[test]
+    fn lines_without_times_need_the_period_and_are_spread_over_it() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "var/log/app.log", "a\n".repeat(100));
+        let error = sample(&config(), dir.path(), None).unwrap_err().to_string();
+        assert!(error.contains("--period 1h"), "{error}");
+        let recorded = sample(&config(), dir.path(), Some(Duration::from_secs(1000))).unwrap();
+        assert_eq!(recorded.period, Duration::from_secs(1000));
+        assert_eq!(recorded.rounds(1).nth(50).unwrap().0, Duration::from_secs(500));
+        assert_eq!(recorded.rounds(0).count(), 0, "that route leads elsewhere");
+    }
+
+    #[test]
+    fn what_says_nothing_is_refused_with_the_way_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let told = |dir: &Path| sample(&config(), dir, None).unwrap_err().to_string();
+        assert!(told(&dir.path().join("none")).contains("none"));
+        write(dir.path(), "home/x.log", "a\n");
+        assert!(told(dir.path()).contains("no route takes one of its 1 files"));
+        write(dir.path(), &format!("{POD}/0.log"), cri(0, 5));
+        assert!(told(dir.path()).contains("too little"));
+        let stretched = sample(&config(), dir.path(), Some(Duration::from_secs(40))).unwrap();
+        assert_eq!(stretched.rounds(0).nth(1).unwrap().0, Duration::from_secs(10));
+    }
+}
