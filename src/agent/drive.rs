@@ -120,7 +120,7 @@ impl Drive {
         let start = Instant::now();
         let (mut last_scan, mut next_scan, mut next_sync) = (start, start + self.scan_after(), start);
         let mut next_look = start;
-        let mut next_measure = start;
+        let (mut next_measure, mut next_retry) = (start, start);
         while !self.stop.load(Ordering::Acquire) {
             heart.beat(Instant::now());
             let changes = self.watcher.take();
@@ -136,6 +136,7 @@ impl Drive {
             self.pipeline.take_lost(now);
             if now >= next_look {
                 self.look_at_disk();
+                self.pipeline.look_at_blocked(now, SystemTime::now());
                 next_look = now + DISK_PAUSE;
                 self.scan_wanted |= self.pipeline.tailer.wants_scan();
             }
@@ -148,12 +149,18 @@ impl Drive {
                 next_measure = now + MEASURE;
             }
             self.pipeline.flush_due(now);
+            self.pipeline.rate_due(now);
             if self.owes_checkpoint && !self.disk_low {
                 self.checkpoint_now();
             }
             if self.owes_checkpoint || self.disk_low {
                 self.bell.pause(DISK_PAUSE);
                 continue;
+            }
+            // Before those that never wait have taken the room.
+            if now >= next_retry {
+                self.pipeline.retry_blocked(now);
+                next_retry = now + ROUND;
             }
             let busy = self.turns();
             if self.buffer.sync == Durability::Always && self.pipeline.wants_checkpoint() {
@@ -169,12 +176,13 @@ impl Drive {
             if self.scan_wanted {
                 until = until.min(last_scan + SCAN_PAUSE.after(self.scan_took));
             }
+            until = self.pipeline.next_rate_due().map_or(until, |due| until.min(due));
             let now = Instant::now();
             if self.bell.wait(until.saturating_duration_since(now)) && !self.once {
                 // Let a little more come, so that a round is worth its price.
                 self.bell.pause((now + ROUND).saturating_duration_since(Instant::now()));
             }
-            self.pipeline.retry_blocked();
+            self.pipeline.retry_blocked(Instant::now());
         }
         if !self.once {
             if self.pipeline.wants_names() {

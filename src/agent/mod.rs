@@ -21,6 +21,8 @@ mod crash;
 mod data_dir;
 mod delivery;
 mod drive;
+#[cfg(test)]
+mod fairness;
 mod held;
 mod keeper;
 #[cfg(test)]

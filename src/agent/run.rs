@@ -375,6 +375,7 @@ pub(super) fn plan(route: &RouteConfig, destinations: &[DestinationName]) -> Pla
         name: route.name.clone(),
         format: route.format,
         chain: Chain::new(route.process.clone()),
+        rate: route.rate_limit,
         to: route.to.iter().filter_map(|name| destinations.iter().position(|other| other == name)).collect(),
     }
 }

@@ -47,6 +47,7 @@ impl Bench {
             name: "r".into(),
             format: config.routes[0].format,
             chain: Chain::new(vec![Step::PanicOver("poison".into())]),
+            rate: None,
             to: vec![0, 1],
         };
         let letters = ["a", "b"].map(|name| {
@@ -79,7 +80,7 @@ impl Bench {
         // As if a checkpoint had been written, so that files met just now are read.
         self.pipeline.snapshot(wall);
         self.pipeline.kept(&Kept { saved: true, failed: Vec::new(), held: false });
-        self.pipeline.retry_blocked();
+        self.pipeline.retry_blocked(self.now);
         while self.pipeline.turn(self.now, wall, false) {}
     }
 

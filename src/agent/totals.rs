@@ -19,6 +19,12 @@ pub(super) struct Totals {
     pub malformed: Counter,
     /// Split lines that ended without their last part.
     pub unfinished: Counter,
+    /// Times that a file had to wait because of its route's `rate_limit`.
+    pub rate_pauses: Counter,
+    /// Messages given up because of their route's `rate_limit`.
+    pub rate_dropped: Counter,
+    /// The bytes of their text.
+    pub rate_dropped_bytes: Counter,
     /// Files whose open groups were given up for lack of memory, to be read again.
     pub groups_set_aside: Counter,
     /// Messages that were not valid UTF-8.
@@ -71,6 +77,16 @@ impl Totals {
             ),
             ("lines_unfinished", "Split lines whose last part never came", &self.unfinished),
             (
+                "rate_limit_pauses",
+                "Times that a file waited because of its route's rate_limit",
+                &self.rate_pauses,
+            ),
+            (
+                "rate_limit_dropped_messages",
+                "Messages given up because of their route's rate_limit (when_exceeded: drop)",
+                &self.rate_dropped,
+            ),
+            (
                 "groups_set_aside",
                 "Files whose unfinished lines were given up above tail.group_memory, to be read again",
                 &self.groups_set_aside,
@@ -109,6 +125,12 @@ impl Totals {
             "Bytes of deleted files left unread",
             Unit::Bytes,
             self.abandoned_bytes.clone(),
+        );
+        registry.register_with_unit(
+            "rate_limit_dropped",
+            "Bytes of messages given up because of their route's rate_limit",
+            Unit::Bytes,
+            self.rate_dropped_bytes.clone(),
         );
         registry.register("open_files", "Files that are open", self.open_files.clone());
         registry.register_with_unit(

@@ -92,12 +92,25 @@ impl Appender {
         &self.queue
     }
 
-    /// Whether a queue that was full takes so many bytes now, and a little more, so that it is not full again at
-    /// once. Where it does not, [`Wake`](super::Wake) is called once it could.
+    /// Whether it takes so many bytes now. Where it does not, [`Wake`](super::Wake) is called once it could.
     pub fn has_room(&mut self, bytes: u64) -> bool {
         let shared = Arc::clone(&self.queue.shared);
         let mut state = shared.lock();
-        self.find_room(&shared, &mut state, bytes.max(RESUME.min(shared.settings.max_size.0 / 4)))
+        self.find_room(&shared, &mut state, bytes)
+    }
+
+    /// Whether a queue that was full has so much room that it is not full again at once.
+    pub fn may_resume(&mut self) -> bool {
+        let most = self.queue.shared.settings.max_size.0;
+        self.has_room(RESUME.min(most / 4))
+    }
+
+    /// The room that is left, in bytes, where the queue is above its high-water mark.
+    pub fn scarce_room(&self) -> Option<u64> {
+        let shared = &self.queue.shared;
+        let used = shared.lock().bytes;
+        let most = shared.settings.max_size.0;
+        (used > most / 4 * 3).then(|| most.saturating_sub(used))
     }
 
     fn find_room(&mut self, shared: &Shared, state: &mut State, bytes: u64) -> bool {

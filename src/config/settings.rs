@@ -9,7 +9,7 @@ use crate::decode::Format;
 use crate::deliver::Destination;
 use crate::process::Step;
 use crate::source::{DestinationName, RouteName};
-use crate::tail::{Pattern, StartAt, TailSettings};
+use crate::tail::{Pattern, RateLimit, StartAt, TailSettings};
 
 /// A configuration in which everything was checked: names resolve, patterns and templates compile, limits
 /// are the services'.
@@ -61,6 +61,8 @@ pub struct RouteConfig {
     pub format: Format,
     /// Where reading begins in files that are there at the route's first ever start.
     pub start_at: StartAt,
+    /// How fast they may be read.
+    pub rate_limit: Option<RateLimit>,
     /// What is done with each message.
     pub process: Vec<Step>,
     /// The destinations; each name exists.

@@ -85,7 +85,8 @@ impl Node {
         if self.pipeline.wants_names() && self.checkpoint() {
             self.turns();
         }
-        self.pipeline.retry_blocked();
+        self.pipeline.look_at_blocked(self.clock, SystemTime::now());
+        self.pipeline.retry_blocked(self.clock);
         self.turns();
     }
 

@@ -18,8 +18,9 @@ use crate::source::{DestinationName, Incarnation};
 use crate::units::ByteSize;
 
 /// What reads and what delivers, between a start and its end.
-pub(super) struct Agent {
-    pipeline: Pipeline,
+pub(in crate::agent) struct Agent {
+    pub(in crate::agent) pipeline: Pipeline,
+    pub(in crate::agent) totals: Totals,
     work: Work,
     outs: Vec<(Queue, Reader)>,
     data_dir: DataDir,
@@ -51,7 +52,7 @@ routes:
 
 impl Agent {
     /// As the process starts: nothing is read before the first checkpoint.
-    pub(super) fn start(config: &Config, now: Instant, wall: SystemTime) -> Self {
+    pub(in crate::agent) fn start(config: &Config, now: Instant, wall: SystemTime) -> Self {
         let disk = HostDisk::shared();
         let (bell, totals) = (Bell::default(), Totals::default());
         let data_dir = DataDir::open(&*disk, &config.data_dir).unwrap();
@@ -77,23 +78,25 @@ impl Agent {
             turn,
             totals.clone(),
         );
-        let work = Work::new(Arc::clone(&disk), data_dir.path.clone(), config.buffer.sync, totals);
-        let mut agent = Self { pipeline, work, outs, data_dir };
+        let work = Work::new(Arc::clone(&disk), data_dir.path.clone(), config.buffer.sync, totals.clone());
+        let mut agent = Self { pipeline, totals, work, outs, data_dir };
         agent.pipeline.scan(now, wall);
         agent.checkpoint(wall);
         agent
     }
 
     /// A look at all folders, and turns until there is nothing to do or no room.
-    pub(super) fn look(&mut self, now: Instant, wall: SystemTime) {
+    pub(in crate::agent) fn look(&mut self, now: Instant, wall: SystemTime) {
         self.pipeline.scan(now, wall);
+        self.pipeline.look_at_blocked(now, wall);
         self.pipeline.take_lost(now);
+        self.pipeline.retry_blocked(now);
         self.turns(now, wall);
         if self.pipeline.wants_names() {
             self.checkpoint(wall);
             self.turns(now, wall);
         }
-        self.pipeline.retry_blocked();
+        self.pipeline.retry_blocked(now);
         self.turns(now, wall);
     }
 
@@ -101,17 +104,25 @@ impl Agent {
         while self.pipeline.turn(now, wall, false) {}
     }
 
-    pub(super) fn checkpoint(&mut self, wall: SystemTime) {
+    pub(in crate::agent) fn checkpoint(&mut self, wall: SystemTime) {
         let kept = self.work.keep(self.pipeline.snapshot(wall));
         assert!(kept.saved, "the disk is good");
         self.pipeline.kept(&kept);
     }
 
     /// The records that wait in a destination's buffer; they count as delivered.
-    pub(super) fn deliver(&mut self, destination: usize) -> Vec<Vec<u8>> {
+    pub(in crate::agent) fn deliver(&mut self, destination: usize) -> Vec<Vec<u8>> {
+        self.deliver_some(destination, usize::MAX)
+    }
+
+    /// The same, until so many bytes of records were taken.
+    pub(in crate::agent) fn deliver_some(&mut self, destination: usize, bytes: usize) -> Vec<Vec<u8>> {
         let (queue, reader) = &mut self.outs[destination];
-        let mut records = Vec::new();
-        while let Some(run) = reader.next_run().unwrap() {
+        let (mut records, mut taken) = (Vec::new(), 0);
+        while taken < bytes
+            && let Some(run) = reader.next_run().unwrap()
+        {
+            taken += (0..run.len()).map(|index| run.record(index).len()).sum::<usize>();
             records.extend((0..run.len()).map(|index| run.record(index).to_vec()));
             queue.ack(run.chunk(), &[run.ordinals()]).unwrap();
         }

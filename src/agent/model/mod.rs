@@ -5,7 +5,7 @@
 //! behind, and there may be no memory for a line that is not whole. The [`world`] holds the files and knows every line; the [`agent`] is the real pipeline over real
 //! folders, with a clock that the test moves.
 
-mod agent;
+pub(super) mod agent;
 mod world;
 
 use proptest::prelude::*;

@@ -20,6 +20,8 @@ pub(super) struct Stuck {
     pub(super) to: Vec<usize>,
     /// The room that it takes, in bytes.
     pub(super) room: u64,
+    /// Nobody took it.
+    pub(super) all: bool,
 }
 
 impl Pipeline {
@@ -113,6 +115,7 @@ impl Pipeline {
         }
         if stuck.to.len() == cursor.to.len() {
             entry.proof = furthest;
+            stuck.all = true;
         } else {
             self.totals.records.inc_by(records.len() as u64);
         }

@@ -7,6 +7,7 @@ use tracing::warn;
 use super::Pipeline;
 use super::append::Stuck;
 use super::lane::Lane;
+use super::rate::{GivenUp, LEAST};
 use crate::agent::casualties::Casualties;
 use crate::encode::{self, Encoder};
 use crate::event::{Fields, Message};
@@ -14,11 +15,11 @@ use crate::process::Chain;
 use crate::record::Records;
 use crate::source::{Incarnation, Position};
 use crate::tail::identity::Proof;
-use crate::tail::{Lines, ReadOutcome};
+use crate::tail::{Bucket, Lines, ReadOutcome, WhenExceeded};
 
 /// What a turn reads at most. Large enough that a frame's fixed cost does not count, small enough that many
 /// files get their turn soon.
-pub(super) const BLOCK: usize = 256 << 10;
+pub(in crate::agent) const BLOCK: usize = 256 << 10;
 /// What a runtime puts in front of a line's text, generously.
 const LINE_OVERHEAD: usize = 64 << 10;
 
@@ -42,6 +43,8 @@ pub(super) enum Turn {
     Failed,
     /// Nothing can be done until there is room.
     Blocked,
+    /// It has read as much as it may for now.
+    Waits,
     /// The file is another now.
     Replaced,
 }
@@ -60,12 +63,9 @@ impl Pipeline {
         if let Some(room) = lane.cursors[index].blocked {
             let mut waiting = lane.cursors[index].to.clone();
             waiting.retain(|out| !self.may_take(*out, room, now));
-            if waiting.len() == lane.cursors[index].to.len() {
-                // The file is its buffer: that it was emptied must be seen while a copy is still there. A compressed
-                // one is not emptied, and would have to be decompressed in every round.
-                let replaced =
-                    !self.tailer.is_compressed(incarnation) && self.tailer.is_replaced(incarnation);
-                return if replaced { Turn::Replaced } else { Turn::Blocked };
+            // They take turns, in the order that `retry_blocked` gives.
+            if !lane.retry || waiting.len() == lane.cursors[index].to.len() {
+                return Turn::Blocked;
             }
             lane.leave_behind(index, &waiting, room, self.plans[lane.route].format, self.limits());
         }
@@ -84,14 +84,6 @@ impl Pipeline {
         turn
     }
 
-    /// Whether a destination that took no frame may take it now. What was read for it is read again then, so it is
-    /// not enough that there is some room.
-    fn may_take(&mut self, out: usize, room: u64, now: Instant) -> bool {
-        self.paused[out].is_none_or(|until| until <= now)
-            && self.outs[out].has_room(room)
-            && self.graves.is_open(out, now)
-    }
-
     #[expect(clippy::too_many_arguments, reason = "the state of one turn")]
     fn block(
         &mut self,
@@ -105,14 +97,27 @@ impl Pipeline {
     ) -> Turn {
         let limit = lane.limit(index);
         let max_line = self.settings.max_line.0 as usize + LINE_OVERHEAD;
+        let rereading = lane.cursors[index].is_rereading();
+        let mut bucket = self.bucket(incarnation, lane, index, now);
+        if let Some(bucket) = &mut bucket
+            && !rereading
+            && self.must_wait(incarnation, bucket, now)
+        {
+            return Turn::Waits;
+        }
+        let share = self.share(lane, index);
         let cursor = &mut lane.cursors[index];
         let at = cursor.proof.end;
-        let rereading = cursor.is_rereading();
         let limit = if rereading { Some(cursor.position.offset) } else { limit };
         let mid_line = cursor.position.mid_line && !rereading;
         let mut room = limit.map_or(usize::MAX, |limit| (limit - at) as usize);
-        let mut want = BLOCK.min(room);
-        let (consumed, mid_line, full) = loop {
+        let mut want = share.min(room);
+        if let Some(bucket) = bucket.as_ref().filter(|bucket| bucket.when_exceeded() == WhenExceeded::Pause) {
+            want = want.min(bucket.bytes().max(LEAST));
+        }
+        let before = bucket;
+        let (consumed, mid_line, full, count, given_up) = loop {
+            bucket = before;
             let read = match self.tailer.read(incarnation, &cursor.proof, want, &mut scratch.block, now) {
                 Ok(ReadOutcome::Bytes(read)) => read,
                 Ok(ReadOutcome::Replaced) => return Turn::Replaced,
@@ -139,6 +144,9 @@ impl Pipeline {
                 records: &mut scratch.records,
                 fields: &mut scratch.fields,
                 time_read: &time_read,
+                now,
+                bucket: bucket.as_mut().filter(|bucket| bucket.when_exceeded() == WhenExceeded::Drop),
+                given_up: GivenUp::default(),
             };
             let casualties = &mut scratch.casualties;
             let count = casualties.lines(&mut lines, |casualties, line| {
@@ -168,6 +176,7 @@ impl Pipeline {
                     });
                 }
             });
+            let given_up = emit.given_up;
             if cursor.decoder.wants_text() {
                 cursor.read_again();
                 // What was made of this block is made once more.
@@ -178,11 +187,8 @@ impl Pipeline {
             if rereading {
                 // They are dead letters already.
                 casualties.clear();
-            } else {
-                self.totals.lines.inc_by(count);
-                self.totals.bytes.inc_by(consumed as u64);
             }
-            break (consumed, lines.mid_line(), full);
+            break (consumed, lines.mid_line(), full, count, given_up);
         };
         self.count(lane, index);
         let cursor = &mut lane.cursors[index];
@@ -198,8 +204,23 @@ impl Pipeline {
             return if full && consumed > 0 { Turn::More } else { Turn::End };
         }
         self.dirty = true;
-        let Stuck { to, room } =
+        let is_first = self.tailer.entry(incarnation).is_some_and(|entry| entry.proof.end < end);
+        let Stuck { to, room, all } =
             self.append(incarnation, &lane.cursors[index], &position, proof, scratch, now, wall);
+        if !all {
+            lane.served = self.turn;
+            self.count_given_up(incarnation, given_up);
+            if let Some(mut bucket) = bucket {
+                if bucket.when_exceeded() == WhenExceeded::Pause {
+                    bucket.take(consumed as u64, count);
+                }
+                self.keep_bucket(lane, bucket);
+            }
+        }
+        if !all && is_first {
+            self.totals.lines.inc_by(count);
+            self.totals.bytes.inc_by(end - at);
+        }
         // They stay where they are; the log file is their buffer until there is room.
         if !lane.leave_behind(index, &to, room, self.plans[lane.route].format, self.limits()) {
             return Turn::Blocked;
@@ -231,11 +252,24 @@ struct Emit<'a> {
     pub(super) records: &'a mut Records,
     pub(super) fields: &'a mut Fields<'static>,
     time_read: &'a str,
+    now: Instant,
+    /// What may still come out, where the rest is given up.
+    bucket: Option<&'a mut Bucket>,
+    given_up: GivenUp,
 }
 
 impl Emit<'_> {
     fn message(&mut self, message: &Message<'_>) {
-        let Self { encoder, chain, records, fields, time_read } = self;
+        let Self { encoder, chain, records, fields, time_read, now, bucket, given_up } = self;
+        if let Some(bucket) = bucket {
+            let bytes = message.body.len() as u64;
+            if bucket.empty_until(*now).is_some() {
+                given_up.messages += 1;
+                given_up.bytes += bytes;
+                return;
+            }
+            bucket.take(bytes, 1);
+        }
         if chain.is_empty() {
             records.push_with(|out| {
                 encoder.encode(message, time_read, out);

@@ -3,6 +3,7 @@
 use crate::decode::{Decoder, Format, Limits};
 use crate::encode::Encoder;
 use crate::source::Position;
+use crate::tail::Bucket;
 use crate::tail::identity::Proof;
 
 /// One file. Usually all its destinations move together in one cursor.
@@ -11,6 +12,12 @@ pub(super) struct Lane {
     pub(super) route: usize,
     pub(super) encoder: Encoder,
     pub(super) cursors: Vec<Cursor>,
+    /// The last turn in which a buffer took something of it.
+    pub(super) served: u64,
+    /// This turn is also for cursors that wait for room.
+    pub(super) retry: bool,
+    /// What it may read, where its route limits each file.
+    pub(super) bucket: Option<Bucket>,
 }
 
 /// Destinations that read a file together.
@@ -65,6 +72,11 @@ fn proof_at(offset: u64, proof: Proof) -> Proof {
 }
 
 impl Lane {
+    /// Whether a destination has no room for it.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.cursors.iter().any(|cursor| cursor.blocked.is_some())
+    }
+
     /// Whether a group is open.
     pub(super) fn is_open(&self) -> bool {
         self.cursors.iter().any(|cursor| cursor.decoder.last_part().is_some())

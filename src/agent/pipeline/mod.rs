@@ -6,8 +6,10 @@
 
 mod append;
 mod block;
+mod blocked;
 mod groups;
 mod lane;
+mod rate;
 mod repair;
 mod snapshot;
 
@@ -15,6 +17,8 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::Path;
 use std::time::{Instant, SystemTime};
 
+#[cfg(test)]
+pub(super) use self::block::BLOCK;
 use self::block::{Scratch, Turn};
 use self::groups::Groups;
 use self::lane::{Cursor, Lane};
@@ -26,13 +30,15 @@ use crate::encode::{Encoder, FileContext};
 use crate::kubernetes::Pod;
 use crate::process::Chain;
 use crate::source::{Incarnation, RouteName};
-use crate::tail::{TailSettings, Tailer};
+use crate::tail::{Bucket, RateLimit, TailSettings, Tailer};
 
 /// What a route does with its files' lines.
 pub(super) struct Plan {
     pub(super) name: RouteName,
     pub(super) format: Format,
     pub(super) chain: Chain,
+    /// How fast its files may be read.
+    pub(super) rate: Option<RateLimit>,
     /// The indices of its destinations.
     pub(super) to: Vec<usize>,
 }
@@ -45,10 +51,21 @@ pub(super) struct Pipeline {
     /// For each of them until when it is not tried, because the disk failed.
     paused: Vec<Option<Instant>>,
     lanes: HashMap<Incarnation, Lane>,
-    ready: VecDeque<Incarnation>,
+    /// Files in the order of their turns, and whether what waits for room is tried again then.
+    ready: VecDeque<(Incarnation, bool)>,
     queued: HashSet<Incarnation>,
+    /// Of each route what its files may read together.
+    buckets: Vec<Option<Bucket>>,
+    /// Files that have read more than they may, and until when they wait.
+    limited: HashMap<Incarnation, Instant>,
+    /// The process is about to end: nothing waits any more.
+    hurried: bool,
     /// Where lines go that became no record.
     graves: Graves,
+    /// Files that a destination without room holds back.
+    blocked: HashSet<Incarnation>,
+    /// Those of them that have a turn to come in which they are tried again.
+    retries: HashSet<Incarnation>,
     /// Files with a group of lines that is still open.
     groups: Groups,
     /// Files whose incarnation is durable. No line of another is read: a power loss would take the incarnation
@@ -83,6 +100,9 @@ impl Pipeline {
     ) -> Self {
         Self {
             tailer,
+            buckets: vec![None; plans.len()],
+            limited: HashMap::new(),
+            hurried: false,
             plans,
             paused: vec![None; outs.len()],
             outs,
@@ -90,6 +110,8 @@ impl Pipeline {
             ready: VecDeque::new(),
             queued: HashSet::new(),
             graves: Graves::new(node, letters),
+            blocked: HashSet::new(),
+            retries: HashSet::new(),
             groups: Groups::default(),
             named: HashSet::new(),
             naming: Vec::new(),
@@ -107,32 +129,13 @@ impl Pipeline {
     /// Puts a file in the line of those that get a turn.
     pub(super) fn enqueue(&mut self, incarnation: Incarnation) {
         if self.queued.insert(incarnation) {
-            self.ready.push_back(incarnation);
+            self.ready.push_back((incarnation, false));
         }
     }
 
     /// A write was noticed at this path.
     pub(super) fn written(&mut self, path: &Path) {
         if let Some(incarnation) = self.tailer.at(path) {
-            self.enqueue(incarnation);
-        }
-    }
-
-    /// Whether a file waits for a checkpoint, or for a destination that has no room.
-    pub(super) fn is_blocked(&self) -> bool {
-        self.wants_names()
-            || self.lanes.values().any(|lane| lane.cursors.iter().any(|cursor| cursor.blocked.is_some()))
-    }
-
-    /// Files that a destination without room holds back get another try.
-    pub(super) fn retry_blocked(&mut self) {
-        let waiting: Vec<Incarnation> = self
-            .lanes
-            .iter()
-            .filter(|(_, lane)| lane.cursors.iter().any(|cursor| cursor.blocked.is_some()))
-            .map(|(incarnation, _)| *incarnation)
-            .collect();
-        for incarnation in waiting {
             self.enqueue(incarnation);
         }
     }
@@ -146,8 +149,7 @@ impl Pipeline {
         }
         for incarnation in scan.abandoned {
             self.lanes.remove(&incarnation);
-            self.groups.closed(incarnation);
-            self.graves.forget(incarnation);
+            self.leave(incarnation);
         }
         self.count_changes();
         self.dirty |= files != self.tailer.entries().count();
@@ -169,21 +171,24 @@ impl Pipeline {
     /// With `to_end` the end of a file counts as its last: what has no newline is a line, and open groups come
     /// out. For files that nobody will read again, and for `--once`.
     pub(super) fn turn(&mut self, now: Instant, wall: SystemTime, to_end: bool) -> bool {
-        let Some(incarnation) = self.ready.pop_front() else {
+        let Some((incarnation, retry)) = self.ready.pop_front() else {
             self.tailer.caught_up();
             return false;
         };
-        self.queued.remove(&incarnation);
+        let queue = if retry { &mut self.retries } else { &mut self.queued };
+        queue.remove(&incarnation);
+        self.limited.remove(&incarnation);
         let Some(mut lane) = self.lanes.remove(&incarnation).or_else(|| self.lane(incarnation)) else {
             return true;
         };
+        lane.retry = retry || self.hurried;
         let mut index = 0;
         let (mut more, mut ended) = (false, true);
         while index < lane.cursors.len() {
             match self.advance(incarnation, &mut lane, index, now, wall, to_end) {
                 Turn::More => (more, ended) = (true, false),
                 Turn::End => {}
-                Turn::Blocked | Turn::Failed => ended = false,
+                Turn::Blocked | Turn::Waits | Turn::Failed => ended = false,
                 Turn::Replaced => {
                     self.replaced(incarnation, now, wall);
                     return true;
@@ -202,12 +207,15 @@ impl Pipeline {
         lane.merge();
         if ended && !lane.is_open() && self.tailer.has_ended(incarnation, now) {
             self.tailer.finish(incarnation, wall);
-            self.groups.closed(incarnation);
-            self.graves.forget(incarnation);
-            self.dirty = true;
+            self.leave(incarnation);
             return true;
         }
         self.groups.note(incarnation, &lane);
+        if lane.is_blocked() {
+            self.blocked.insert(incarnation);
+        } else {
+            self.blocked.remove(&incarnation);
+        }
         if !more {
             lane.cursors.iter_mut().for_each(|cursor| cursor.decoder.shrink());
         }
@@ -247,7 +255,8 @@ impl Pipeline {
             }
         }
         let repairs = entry.repairs.clone();
-        self.lanes.insert(incarnation, Lane { route, encoder, cursors });
+        self.lanes
+            .insert(incarnation, Lane { route, encoder, cursors, served: 0, retry: false, bucket: None });
         for repair in &repairs {
             self.add_repair(incarnation, repair);
         }
@@ -258,10 +267,17 @@ impl Pipeline {
         Limits { max_message: self.settings.max_line.0 as usize }
     }
 
-    pub(super) fn replaced(&mut self, incarnation: Incarnation, now: Instant, wall: SystemTime) {
+    /// Forgets what was kept for a file's next turn.
+    fn leave(&mut self, incarnation: Incarnation) {
+        self.blocked.remove(&incarnation);
+        self.limited.remove(&incarnation);
         self.groups.closed(incarnation);
         self.graves.forget(incarnation);
         self.dirty = true;
+    }
+
+    pub(super) fn replaced(&mut self, incarnation: Incarnation, now: Instant, wall: SystemTime) {
+        self.leave(incarnation);
         for incarnation in self.tailer.replaced(incarnation, now, wall) {
             self.enqueue(incarnation);
         }
@@ -270,7 +286,9 @@ impl Pipeline {
 
     /// Reads deleted files to their end, for a stop: nobody can read them later.
     pub(super) fn read_deleted(&mut self, now: Instant, wall: SystemTime) {
+        self.hurried = true;
         self.ready.clear();
+        self.retries.clear();
         self.queued.clear();
         for incarnation in self.tailer.deleted() {
             self.enqueue(incarnation);

@@ -21,7 +21,9 @@ pub(super) use destinations::{
 };
 pub(super) use limits::{DeadLetters, Queue, RetryPauses, WhenLettersFull, WhenQueueFull};
 pub(super) use list::{Entries, List, OneOrMany};
-pub(super) use routes::{FormatName, Parse, ParseWith, ParserName, Route, StartPosition, Step};
+pub(super) use routes::{
+    FormatName, Parse, ParseWith, ParserName, Rate, RateOf, Route, StartPosition, Step, WhenRateExceeded,
+};
 pub(super) use scalar::{FieldName, FilePath, Folder, Form, Glob, Listen, LogFilter, Name, Size, Text, Time};
 
 use crate::buffer::{BufferSettings, Durability};

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{Entries, FieldName, Glob, List, Name, OneOrMany};
+use super::{Entries, FieldName, Glob, List, Name, OneOrMany, Size};
 
 /// Which files, how their lines are read, what is done with them and where they go.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
@@ -32,6 +32,10 @@ pub(crate) struct Route {
     /// Where reading begins in files that are there when the route starts for the first time ever. Files that
     /// appear later, also while kinetail is not running, are read from their beginning.
     pub(crate) start_at: StartPosition,
+    /// How fast the files may be read, for logs that grow faster than their share. What is read again for a
+    /// destination that was behind is not limited. Without it there is no limit.
+    #[schemars(example = serde_json::json!({"bytes": "1MiB"}))]
+    pub(crate) rate_limit: Option<Rate>,
     /// What is done with each message, in this order.
     pub(crate) process: List<Step>,
     /// The destinations, by their names.
@@ -41,6 +45,46 @@ pub(crate) struct Route {
         extend("x-missing" = "name one or more of the destinations, such as `to: [NAME]`")
     )]
     pub(crate) to: Option<OneOrMany<String>>,
+}
+
+/// A limit of reading: bytes or lines a second, or both. A second's worth may come at once.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Rate {
+    /// Bytes of log a second.
+    #[schemars(example = &"1MiB", extend("x-limits" = {"min": "1KiB"}))]
+    pub(crate) bytes: Option<Size>,
+    /// Lines a second.
+    #[schemars(range(min = 1), example = &1000)]
+    pub(crate) lines: Option<u32>,
+    /// Whose limit it is.
+    pub(crate) per: RateOf,
+    /// What happens above it.
+    pub(crate) when_exceeded: WhenRateExceeded,
+}
+
+/// Whose limit it is.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(crate) enum RateOf {
+    /// each file's own
+    #[default]
+    File,
+    /// that of all files of the route together
+    Route,
+}
+
+/// What happens above a limit of reading.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(crate) enum WhenRateExceeded {
+    /// reading waits, and lines wait in their file
+    #[default]
+    Pause,
+    /// lines are given up, and counted
+    Drop,
 }
 
 /// How the lines of a file are written.

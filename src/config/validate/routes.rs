@@ -9,7 +9,7 @@ use crate::config::settings::RouteConfig;
 use crate::decode::Format;
 use crate::process::{ParseJson, Step};
 use crate::source::{DestinationName, RouteName};
-use crate::tail::{Pattern, StartAt};
+use crate::tail::{Pattern, RateLimit, RatePer, StartAt, WhenExceeded};
 
 /// The most patterns of paths in all routes together.
 const MAX_PATTERNS: usize = 1000;
@@ -70,11 +70,31 @@ impl Validator<'_> {
                     raw::StartPosition::End => StartAt::End,
                     raw::StartPosition::Beginning => StartAt::Beginning,
                 },
+                rate_limit: self.rate_limit(&path.key("rate_limit"), route.rate_limit.as_ref()),
                 process,
                 to,
             });
         }
         Some(routes)
+    }
+
+    fn rate_limit(&mut self, path: &Path, typed: Option<&raw::Rate>) -> Option<RateLimit> {
+        let typed = typed?;
+        if typed.bytes.is_none() && typed.lines.is_none() {
+            self.error(path, "limits nothing; give `bytes` or `lines` a second, or remove it");
+        }
+        Some(RateLimit {
+            per: match typed.per {
+                raw::RateOf::File => RatePer::File,
+                raw::RateOf::Route => RatePer::Route,
+            },
+            bytes: typed.bytes.as_ref().map(|bytes| bytes.0),
+            lines: typed.lines,
+            when_exceeded: match typed.when_exceeded {
+                raw::WhenRateExceeded::Pause => WhenExceeded::Pause,
+                raw::WhenRateExceeded::Drop => WhenExceeded::Drop,
+            },
+        })
     }
 
     fn patterns(&mut self, path: &Path, typed: Option<&raw::OneOrMany<raw::Glob>>) -> Vec<Pattern> {
