@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -97,6 +98,11 @@ impl Process {
         patiently(|| format!("a line of\n{self}"), event).await
     }
 
+    /// Its number, as long as it was not waited for.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("it was not waited for yet")
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         let id = self.child.id().expect("it was not waited for yet");
@@ -166,6 +172,42 @@ async fn read(pipe: impl AsyncRead + Unpin, output: Arc<Output>) {
         output.changes.send_modify(|progress| progress.lines += 1);
     }
     output.changes.send_modify(|progress| progress.ended += 1);
+}
+
+/// Looks all the time at how much anonymous memory a process takes.
+pub struct MemoryWatch {
+    goes_on: Arc<AtomicBool>,
+    watcher: std::thread::JoinHandle<u64>,
+}
+
+impl MemoryWatch {
+    /// From now on.
+    pub fn of(process: &Process) -> Self {
+        let (goes_on, id) = (Arc::new(AtomicBool::new(true)), process.id());
+        let watched = Arc::clone(&goes_on);
+        let watcher = std::thread::spawn(move || {
+            let mut most = anonymous(id);
+            while watched.load(Ordering::Relaxed) {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+                most = most.max(anonymous(id));
+            }
+            most
+        });
+        Self { goes_on, watcher }
+    }
+
+    /// The most that it was seen with, in bytes; no longer watched.
+    pub fn most(self) -> u64 {
+        self.goes_on.store(false, Ordering::Relaxed);
+        self.watcher.join().expect("the watcher does not panic")
+    }
+}
+
+/// Bytes of anonymous memory, as proc_pid_status(5) tells; none once the process has ended.
+fn anonymous(id: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+    let kilobytes = status.lines().find_map(|line| line.strip_prefix("RssAnon:")?.trim().strip_suffix(" kB"));
+    kilobytes.map_or(0, |kilobytes| kilobytes.trim().parse::<u64>().expect("a number") << 10)
 }
 
 /// The real binary, with a configuration of the test's.

@@ -1,0 +1,149 @@
+//! Memory does not grow with the backlog, the number of files or what is unfinished in them, and a start does not look
+//! at the backlog.
+
+mod support;
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+
+use tokio::sync::Mutex;
+
+use support::endpoint::{Fault, Gate, Rule};
+use support::process::MemoryWatch;
+use support::scene::{ARCHIVE, AUDIT, Scene};
+
+const MIB: u64 = 1 << 20;
+/// One test at a time: each takes a gigabyte or two on disk.
+static ALONE: Mutex<()> = Mutex::const_new(());
+/// Anonymous memory of the whole process, a build without optimisation. Most of it is what AWS's clients, TLS and
+/// requests under way take.
+const BOUND: u64 = 96 * MIB;
+
+/// How many bytes a process has read from anywhere, as the kernel counts (proc_pid_io(5)).
+fn bytes_read(id: u32) -> u64 {
+    let io = fs::read_to_string(format!("/proc/{id}/io")).expect("it runs");
+    let read = io.lines().find_map(|line| line.strip_prefix("rchar: ")).expect("the kernel counts");
+    read.parse().expect("a number")
+}
+
+fn scene(scene: Scene, pattern: &str, format: &str) -> Scene {
+    scene
+        .route(&[
+            &format!("files: '{{root}}/{pattern}'"),
+            &format!("format: {format}"),
+            "start_at: beginning",
+        ])
+        .setting("buffer: {min_disk_free: 0}")
+        .setting("drain_timeout: 0s")
+        .setting("log: {level: debug}")
+}
+
+/// Lines of four kilobytes, so many bytes of them.
+fn write_long_lines(path: &Path, bytes: u64) {
+    let line = format!("{:x<4095}\n", path.display());
+    let mut file = fs::File::create(path).expect("a file");
+    (0..bytes / line.len() as u64).for_each(|_| file.write_all(line.as_bytes()).expect("room on disk"));
+}
+
+#[tokio::test]
+async fn a_gigabyte_that_waits_in_the_buffer_takes_no_memory_and_no_time_at_a_start() {
+    let _alone = ALONE.lock().await;
+    let scene = scene(Scene::plain().await, "app-*.log", "plain").destination("buffer: {max_size: 512MiB}");
+    let gate = Gate::closed();
+    scene.endpoint.inject(Rule::new(Fault::Hang(gate.clone())));
+    for number in 0..8 {
+        write_long_lines(&scene.root().join(format!("app-{number}.log")), 72 * MIB);
+    }
+    let agent = scene.start().await;
+    let memory = MemoryWatch::of(agent.process());
+    for destination in [ARCHIVE, AUDIT] {
+        let named = format!("\"{destination}\"");
+        agent.process().line(|line| line.contains("buffer_full") && line.contains(&named)).await;
+    }
+    let most = memory.most();
+    assert!(most < BOUND, "{most} bytes while the buffers fill");
+    agent.terminate().await;
+
+    let on_disk = |name: &str| -> u64 {
+        let folder = fs::read_dir(scene.data_dir().join("buffer").join(name)).expect("a buffer");
+        folder.map(|file| file.expect("an entry").metadata().expect("it stays").len()).sum()
+    };
+    let backlog = on_disk(ARCHIVE) + on_disk(AUDIT);
+    assert!(backlog > 1000 * MIB, "{backlog} bytes wait");
+    let agent = scene.start().await;
+    let memory = MemoryWatch::of(agent.process());
+    let read = bytes_read(agent.process().id());
+    assert!(read < 64 * MIB, "{read} bytes were read to start");
+    scene.endpoint.heal();
+    gate.open();
+    scene.endpoint.wait_until(|account| account.stream(AUDIT).taken > 20_000).await;
+    let most = memory.most();
+    assert!(most < BOUND, "{most} bytes while the backlog goes out");
+    agent.terminate().await;
+}
+
+#[tokio::test]
+async fn two_thousand_files_take_a_few_kilobytes_each() {
+    let _alone = ALONE.lock().await;
+    let scene = scene(Scene::plain().await, "pods/*/app/*.log", "cri");
+    let write = |files: std::ops::Range<u32>| {
+        for number in files {
+            let folder = scene.root().join(format!("pods/shop_web-{number}_{number:032x}/app"));
+            fs::create_dir_all(&folder).expect("a folder");
+            let line = format!("2026-01-02T03:04:05.000000000Z stdout F line of {number}\n");
+            fs::write(folder.join("0.log"), line.repeat(5)).expect("a log");
+        }
+    };
+    write(0..100);
+    let agent = scene.start().await;
+    scene.endpoint.wait_until(|account| account.stream(AUDIT).taken == 5 * 100).await;
+    let before = MemoryWatch::of(agent.process()).most();
+    write(100..2100);
+    let memory = MemoryWatch::of(agent.process());
+    scene.endpoint.wait_until(|account| account.stream(AUDIT).taken == 5 * 2100).await;
+    let most = memory.most();
+    assert!(most < BOUND, "{most} bytes with 2,100 files");
+    let each = most.saturating_sub(before) / 2000;
+    assert!(each < 12 * 1024, "{each} bytes for each further file");
+    agent.terminate().await;
+}
+
+#[tokio::test]
+async fn a_thousand_unfinished_lines_of_a_mebibyte_share_one_budget_and_are_whole_when_they_end() {
+    let _alone = ALONE.lock().await;
+    let scene = scene(Scene::plain().await, "pods/*/app/*.log", "cri").tail("flush_after: 1h");
+    let path = |number: u32| scene.root().join(format!("pods/shop_web-{number}_{number:032x}/app/0.log"));
+    let time = "2026-01-02T03:04:05.000000000Z";
+    // What a runtime makes of a line of nearly a mebibyte, as long as its end has not come; and a line beside it that
+    // tells that all of it was read.
+    let part = format!("{time} stdout P {}\n", "x".repeat(16 << 10));
+    let parts = part.repeat(60) + &format!("{time} stderr F seen\n");
+    for number in 0..1000 {
+        fs::create_dir_all(path(number).parent().expect("a folder")).expect("a folder");
+        fs::write(path(number), &parts).expect("room on disk");
+    }
+    let agent = scene.start().await;
+    let memory = MemoryWatch::of(agent.process());
+    scene.endpoint.wait_until(|account| account.stream(AUDIT).taken == 1000).await;
+    let most = memory.most();
+    assert!(most < BOUND, "{most} bytes with a thousand open groups");
+
+    let memory = MemoryWatch::of(agent.process());
+    for number in (0..1000).step_by(50) {
+        let mut log = fs::OpenOptions::new().append(true).open(path(number)).expect("it is there");
+        log.write_all(format!("{time} stdout F and the end of {number}\n").as_bytes()).expect("room on disk");
+    }
+    scene.endpoint.wait_until(|account| account.stream(AUDIT).taken == 1020).await;
+    let most = memory.most();
+    assert!(most < BOUND, "{most} bytes while they end");
+    let records = scene.records(AUDIT);
+    let long: Vec<&str> = records.iter().filter_map(|record| record["log"].as_str()).collect();
+    let long: Vec<&&str> = long.iter().filter(|text| text.len() > 100).collect();
+    assert_eq!(long.len(), 20);
+    assert!(
+        long.iter()
+            .all(|text| text.starts_with(&"x".repeat(60 * (16 << 10))) && text.contains("and the end of"))
+    );
+    agent.terminate().await;
+}
