@@ -1,5 +1,6 @@
 //! Encoded records with the times at which they were written.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -84,29 +85,40 @@ impl Recorded {
         self.records.is_empty()
     }
 
-    /// Puts them in the order of their times, which then begin at zero, and returns the time from the first to the last.
-    pub(super) fn sort(&mut self) -> Duration {
+    /// The time from the first to the last of the records that are not among these ranges, which know no times; none
+    /// if there is none.
+    pub(super) fn covered(&self, untimed: &[Range<usize>]) -> Option<(Duration, Duration)> {
+        let times = self.records.iter().enumerate();
+        let times = times.filter(|(index, _)| !untimed.iter().any(|range| range.contains(index)));
+        times
+            .map(|(_, record)| (record.at, record.at))
+            .reduce(|(first, last), (at, _)| (first.min(at), last.max(at)))
+    }
+
+    /// Puts the records in the order of their times.
+    pub(super) fn sort(&mut self) {
         self.records.sort_by_key(|record| record.at);
-        let first = self.records.first().map_or(Duration::ZERO, |record| record.at);
-        for record in &mut self.records {
-            record.at -= first;
-        }
-        self.records.last().map_or(Duration::ZERO, |record| record.at)
     }
 
-    /// Makes all times so much longer.
-    pub(super) fn stretch(&mut self, factor: f64) {
+    /// Lets the times begin at zero and last for `period`, and puts the records in their order. Those of each range
+    /// without times are spread over it evenly.
+    pub(super) fn settle(&mut self, untimed: &[Range<usize>], period: Duration) {
+        let (first, last) = self.covered(untimed).unwrap_or_default();
+        let factor = match last - first {
+            Duration::ZERO => 1.0,
+            covered => period.as_secs_f64() / covered.as_secs_f64(),
+        };
         for record in &mut self.records {
-            record.at = record.at.mul_f64(factor);
+            record.at = record.at.saturating_sub(first).mul_f64(factor);
         }
-    }
-
-    /// Spreads them evenly over this time, in the order in which they are.
-    pub(super) fn spread(&mut self, period: Duration) {
-        let count = u32::try_from(self.records.len()).unwrap_or(u32::MAX).max(1);
-        for (number, record) in (0_u32..).zip(&mut self.records) {
-            record.at = period.mul_f64(f64::from(number) / f64::from(count));
+        for range in untimed {
+            let len = range.len() as f64;
+            for (number, record) in self.records[range.clone()].iter_mut().enumerate() {
+                record.at = period.mul_f64(number as f64 / len);
+            }
         }
+        self.sort();
+        self.period = period;
     }
 
     /// The records for a destination, round by round.

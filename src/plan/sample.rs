@@ -44,7 +44,7 @@ pub enum SampleError {
          {0}/var/log/pods/…, or it is a folder of this machine that a route names"
     )]
     NoFiles(PathBuf, usize),
-    /// The time covered is not known.
+    /// The time covered is not known: no line says when it was written.
     #[error(
         "{0}: its lines say no times; say with --period how long it took to write them, such as --period 1h"
     )]
@@ -65,7 +65,7 @@ pub fn sample(config: &Config, dir: &Path, period: Option<Duration>) -> Result<R
     let mut files = Vec::new();
     walk(dir, &mut files)?;
     let mut recorded = Recorded::default();
-    let mut timed = true;
+    let mut untimed = Vec::new();
     for (number, path) in (0_u64..).zip(&files) {
         let Some((route, shown)) = route_of(config, dir, path) else { continue };
         let room = MOST.0.saturating_sub(recorded.bytes);
@@ -73,25 +73,24 @@ pub fn sample(config: &Config, dir: &Path, period: Option<Duration>) -> Result<R
         if text.len() as u64 > room {
             return Err(SampleError::TooLarge(dir.to_owned()));
         }
-        timed &= add(config, route, &shown, number, &text, &mut recorded);
+        let before = recorded.len();
+        if !add(config, route, &shown, number, &text, &mut recorded) {
+            untimed.push(before..recorded.len());
+        }
     }
     if recorded.is_empty() {
         return Err(SampleError::NoFiles(dir.to_owned(), files.len()));
     }
-    let covered = recorded.sort();
-    recorded.period = match period {
-        Some(period) if timed && !covered.is_zero() => {
-            recorded.stretch(period.as_secs_f64() / covered.as_secs_f64());
-            period
+    let covered = recorded.covered(&untimed).map(|(first, last)| last - first);
+    let period = match (period, covered) {
+        (Some(period), _) => period,
+        (None, None) => return Err(SampleError::NoTimes(dir.to_owned())),
+        (None, Some(covered)) if covered < SHORTEST => {
+            return Err(SampleError::TooShort(dir.to_owned(), covered));
         }
-        Some(period) => {
-            recorded.spread(period);
-            period
-        }
-        None if !timed => return Err(SampleError::NoTimes(dir.to_owned())),
-        None if covered < SHORTEST => return Err(SampleError::TooShort(dir.to_owned(), covered)),
-        None => covered,
+        (None, Some(covered)) => covered,
     };
+    recorded.settle(&untimed, period);
     Ok(recorded)
 }
 
@@ -237,6 +236,24 @@ routes:
         assert_eq!(recorded.period, Duration::from_secs(1000));
         assert_eq!(recorded.rounds(1).nth(50).unwrap().0, Duration::from_secs(500));
         assert_eq!(recorded.rounds(0).count(), 0, "that route leads elsewhere");
+    }
+
+    #[test]
+    fn lines_without_times_were_written_in_the_time_of_those_that_have_some() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), &format!("{POD}/0.log"), cri(0, 101));
+        write(dir.path(), "var/log/app.log", "a\n".repeat(50));
+        write(dir.path(), "var/log/other.log", "b\n".repeat(2));
+        let recorded = sample(&config(), dir.path(), None).unwrap();
+        assert_eq!(recorded.period, Duration::from_secs(100));
+        assert_eq!(recorded.rounds(0).count(), 101);
+        let times: Vec<Duration> = recorded.rounds(1).map(|(at, _)| at).collect();
+        assert_eq!((times[0], times[100]), (Duration::ZERO, Duration::from_secs(100)));
+        // Every second line of the first file coincides with one of the container's; so does the second of the other.
+        let at = |second: u64| {
+            recorded.rounds(1).find(|(at, _)| *at == Duration::from_secs(second)).unwrap().1.len()
+        };
+        assert_eq!([at(0), at(1), at(2), at(50)], [3, 1, 2, 3]);
     }
 
     #[test]
