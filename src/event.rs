@@ -2,6 +2,9 @@
 //! a route's steps made of it ([`Fields`]).
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::mem;
+use std::path::Path;
 
 use crate::source::Stream;
 
@@ -18,6 +21,17 @@ pub struct Message<'a> {
     pub body: &'a [u8],
     /// The text was longer than the limit and its end is missing.
     pub cut: bool,
+}
+
+/// What the records of one file have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct FileContext<'a> {
+    /// The file's path, for `file`. Bytes that are not UTF-8 are replaced by U+FFFD.
+    pub path: &'a Path,
+    /// The name of the node or host, for `host`.
+    pub host: &'a str,
+    /// What is known of the pod that writes it, for `kubernetes`.
+    pub kubernetes: Option<&'a serde_json::Map<String, serde_json::Value>>,
 }
 
 /// The field that carries the message's text.
@@ -53,13 +67,46 @@ pub struct Field<'a> {
 /// The value of a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value<'a> {
-    /// A string as it was read: not escaped, not necessarily UTF-8.
-    Text(&'a [u8]),
+    /// A string as it was read or made: not escaped, not necessarily UTF-8.
+    Text(Cow<'a, [u8]>),
     /// The text of one complete JSON value, checked when it was made. Strings in it may hold escaped lone
     /// surrogates, and white space between its tokens may hold newlines.
     Raw(Cow<'a, str>),
     /// An object that a step reached into.
     Object(Fields<'a>),
+}
+
+impl<'a> Value<'a> {
+    /// JSON's null.
+    pub const NULL: Value<'static> = Value::Raw(Cow::Borrowed("null"));
+
+    /// A string, borrowed.
+    pub fn text(text: &'a [u8]) -> Self {
+        Value::Text(Cow::Borrowed(text))
+    }
+
+    /// The same value, borrowing from nothing.
+    pub fn into_owned(self) -> Value<'static> {
+        match self {
+            Value::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
+            Value::Raw(text) => Value::Raw(Cow::Owned(text.into_owned())),
+            Value::Object(fields) => {
+                Value::Object(Fields(fields.0.into_iter().map(Field::into_owned).collect()))
+            }
+        }
+    }
+}
+
+impl<'a> Field<'a> {
+    /// A field with a string, borrowed.
+    pub fn text(name: impl Into<Cow<'a, str>>, text: &'a [u8]) -> Self {
+        Self { name: name.into(), value: Value::text(text) }
+    }
+
+    /// The same field, borrowing from nothing.
+    pub fn into_owned(self) -> Field<'static> {
+        Field { name: Cow::Owned(self.name.into_owned()), value: self.value.into_owned() }
+    }
 }
 
 /// Up to so many fields, comparing each with each is quicker than sorting; beyond, it would let a hostile
@@ -75,7 +122,7 @@ impl<'a> Fields<'a> {
     /// [`of`](Self::of) in the room of fields that are no longer needed.
     pub fn refill<'b>(self, message: &Message<'b>) -> Fields<'b> {
         let mut fields = self.recycle();
-        fields.0.push(Field { name: Cow::Borrowed(LOG), value: Value::Text(message.body) });
+        fields.0.push(Field { name: Cow::Borrowed(LOG), value: Value::Text(Cow::Borrowed(message.body)) });
         fields
     }
 
@@ -90,6 +137,37 @@ impl<'a> Fields<'a> {
     /// The fields in order.
     pub fn iter(&self) -> std::slice::Iter<'_, Field<'a>> {
         self.0.iter()
+    }
+
+    /// The fields in order, to be changed in their values.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut Value<'a>> {
+        self.0.iter_mut().map(|field| &mut field.value)
+    }
+
+    /// Takes all fields out, in order.
+    pub fn take_all(&mut self) -> Vec<Field<'a>> {
+        mem::take(&mut self.0)
+    }
+
+    /// Fields whose names may be alike: a later one of the same name gets `_2` behind it, and so on, so that none
+    /// is lost.
+    pub fn of_all(fields: Vec<Field<'a>>) -> Self {
+        let mut taken: HashMap<Cow<'a, str>, usize> = HashMap::with_capacity(fields.len());
+        let mut distinct = Vec::with_capacity(fields.len());
+        for mut field in fields {
+            if taken.contains_key(&field.name) {
+                let base = field.name.clone();
+                let mut number = taken[&base];
+                while taken.contains_key(&field.name) {
+                    number += 1;
+                    field.name = Cow::Owned(format!("{base}_{number}"));
+                }
+                taken.insert(base, number);
+            }
+            taken.insert(field.name.clone(), 1);
+            distinct.push(field);
+        }
+        Self(distinct)
     }
 
     /// How many fields there are.
@@ -228,14 +306,23 @@ mod tests {
     #[test]
     fn the_replaced_field_goes_and_a_new_one_of_its_name_stays() {
         let mut fields = Fields::default();
-        fields.set("log", Value::Text(b"old"));
-        fields.set("a", Value::Text(b"a"));
+        fields.set("log", Value::text(b"old"));
+        fields.set("a", Value::text(b"a"));
         fields.append_with(Some("log"), |into| {
             into.push(raw("log", "1"));
             true
         });
         assert_eq!(names(&fields), ["a", "log"]);
         assert_eq!(fields.get("log"), Some(&Value::Raw("1".into())));
+    }
+
+    #[test]
+    fn of_names_that_are_alike_the_later_get_numbers() {
+        let all = ["a", "a_2", "a", "b", "a", "a_2"].map(|name| raw(name, "1"));
+        assert_eq!(names(&Fields::of_all(all.to_vec())), ["a", "a_2", "a_3", "b", "a_4", "a_2_2"]);
+        let many = vec![raw("x", "1"); 50_000];
+        let many = Fields::of_all(many);
+        assert_eq!((many.len(), &*many.0[49_999].name), (50_000, "x_50000"));
     }
 
     #[test]

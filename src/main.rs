@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use kinetail::agent::{self, Options};
 use kinetail::cli::{Cli, Command, RunArgs, check, count, generate, iam_policy, online, plan};
-use kinetail::config::{self, Config};
+use kinetail::config::{self, Config, RouteConfig};
 use kinetail::tail::{self, Roots, Selection};
 use kinetail::telemetry::logging;
 use tracing::{error, warn};
@@ -64,11 +64,7 @@ fn run(args: &RunArgs) -> ExitCode {
 
 /// The files that exist now, each with its route.
 fn files(config: &Config) -> Vec<(PathBuf, usize)> {
-    let routes: Vec<Selection> = config
-        .routes
-        .iter()
-        .map(|route| Selection { files: route.files.clone(), exclude: route.exclude.clone() })
-        .collect();
+    let routes: Vec<Selection> = config.routes.iter().map(RouteConfig::selection).collect();
     let roots = Roots::new(&config.tail.allowed_roots, routes.iter().flat_map(|route| &route.files));
     tail::walk(&routes, &roots).found.into_iter().map(|found| (found.path, found.route)).collect()
 }

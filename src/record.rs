@@ -48,6 +48,21 @@ impl Records {
         true
     }
 
+    /// Appends the last record of others, if there is one.
+    pub fn push_last_of(&mut self, others: &Records) {
+        let end = |at: usize| {
+            others.ends.get(at..at + 4).and_then(|end| end.try_into().ok()).map(u32::from_le_bytes)
+        };
+        let Some(last) = others.ends.len().checked_sub(4).and_then(end) else { return };
+        let start = others.ends.len().checked_sub(8).and_then(end).unwrap_or(0);
+        // Without its newline, which is put there again.
+        let record = &others.data[start as usize..last as usize - 1];
+        self.push_with(|out| {
+            out.extend_from_slice(record);
+            true
+        });
+    }
+
     /// Forgets all records and keeps the room.
     pub fn clear(&mut self) {
         self.data.clear();
@@ -237,6 +252,22 @@ mod tests {
         });
         assert!(std::panic::catch_unwind(writing).is_err());
         assert!(records.is_empty() && records.data().is_empty());
+    }
+
+    #[test]
+    fn the_last_record_of_others_is_appended() {
+        let (mut from, mut to) = (Records::default(), Records::default());
+        to.push_last_of(&from);
+        assert!(to.is_empty());
+        for record in ["a", "", "ccc"] {
+            from.push_with(|out| {
+                out.extend_from_slice(record.as_bytes());
+                true
+            });
+            to.push_last_of(&from);
+        }
+        assert_eq!((to.data(), to.ends()), (from.data(), from.ends()));
+        assert_eq!(to.data(), b"a\n\nccc\n");
     }
 
     #[test]

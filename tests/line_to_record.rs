@@ -7,7 +7,11 @@ use kinetail::decode::{Decoder, Format, Limits};
 use kinetail::encode::{Encoder, FileContext};
 use kinetail::event::{Fields, OWN_FIELDS};
 use kinetail::kubernetes::Pod;
-use kinetail::process::{Chain, ParseJson, Step};
+use kinetail::process::{
+    AccessLog, Action, Chain, Context, Csv, Find, Flatten, Groups, KeyValue, Keys, Level, Nest, Parse,
+    Parser, Pattern, Preset, Redact, Replacement, SetTime, SingleLine, Step, SyslogForm, TimeFormat,
+    Truncate, Type,
+};
 use kinetail::source::Incarnation;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -28,8 +32,9 @@ fn records(steps: Vec<Step>, line: &[u8]) -> Vec<Value> {
         if chain.is_empty() {
             encoder.encode(&message, TIME, &mut record);
         } else {
-            let fields = chain.run(&message, Fields::default());
-            encoder.encode_fields(&message, &fields, TIME, &mut record);
+            let context = Context { message: &message, time_read: TIME };
+            let made = chain.run(&context, Fields::default());
+            encoder.encode_fields(&message, &made.fields, TIME, &mut record);
         }
         assert!(!record.contains(&b'\n'));
         records.push(serde_json::from_slice(&record).expect("a record is valid JSON"));
@@ -42,16 +47,17 @@ fn cri(text: &str) -> Vec<u8> {
 }
 
 fn parse_json() -> Vec<Step> {
-    vec![Step::ParseJson(ParseJson::default())]
+    vec![Action::Parse(Parse::with(Parser::Json)).into()]
 }
 
 #[test]
 fn a_parsed_line_becomes_fields_beside_what_is_known_of_its_file() {
     let steps = vec![
         parse_json().remove(0),
-        Step::Rename([("time".into(), "app_time".into()), ("user.id".into(), "user_id".into())].into()),
-        Step::Remove(vec!["user.secret".into()]),
-        Step::Add(vec![("cluster".into(), json!("test"))]),
+        Action::Rename([("time".into(), "app_time".into()), ("user.id".into(), "user_id".into())].into())
+            .into(),
+        Action::Remove(vec!["user.secret".into()]).into(),
+        Action::Add(vec![("cluster".into(), json!("test"))]).into(),
     ];
     let line = r#"{"level":"info","time":1.5,"user":{"id":7,"secret":"x","name":"é"},"host":"forged"}"#;
     let mut record = records(steps, &cri(line)).remove(0);
@@ -104,14 +110,82 @@ fn any_name() -> impl Strategy<Value = String> {
     ]
 }
 
-fn any_step() -> impl Strategy<Value = Step> {
+fn any_parser() -> impl Strategy<Value = Parser> {
+    let access = |log, split_request| Parser::Access { log, split_request };
+    let groups =
+        Groups::new(Pattern::new(r"(?<a>\w+)|(?<b>.)").expect("a pattern"), &[]).expect("groups with names");
+    let parsers = vec![
+        Parser::Json,
+        Parser::Logfmt,
+        Parser::Csv(Csv { fields: vec!["a".into(), "b".into()], delimiter: b' ' }),
+        Parser::Regex(groups),
+        access(AccessLog::Common, true),
+        access(AccessLog::Combined, false),
+        access(AccessLog::Nginx, true),
+        Parser::ApacheError,
+        Parser::NginxError,
+        Parser::Syslog(SyslogForm::Auto),
+        Parser::Syslog(SyslogForm::Rfc5424),
+        Parser::Klog,
+        Parser::KeyValue(KeyValue { between_pairs: " ".into(), between_name_and_value: "=".into() }),
+    ];
+    prop::sample::select(parsers)
+}
+
+fn any_preset() -> impl Strategy<Value = Preset> {
+    prop::sample::select(vec![
+        Preset::Card,
+        Preset::Email,
+        Preset::Ipv4,
+        Preset::Ipv6,
+        Preset::Jwt,
+        Preset::AwsKey,
+    ])
+}
+
+fn any_time() -> TimeFormat {
+    TimeFormat::new(&[], None).expect("formats that have a name")
+}
+
+fn any_action() -> impl Strategy<Value = Action> {
     prop_oneof![
-        (prop::option::of("[a-d.]{1,4}"), any::<bool>())
-            .prop_map(|(under, keep_original)| { Step::ParseJson(ParseJson { under, keep_original }) }),
-        prop::collection::vec((any_name(), Just(json!("added"))), 0..3).prop_map(Step::Add),
-        prop::collection::vec(any_name(), 0..3).prop_map(Step::Remove),
-        prop::collection::btree_map(any_name(), any_name(), 0..3).prop_map(Step::Rename),
+        (any_parser(), prop::option::of("[a-d.]{1,4}"), any::<bool>()).prop_map(
+            |(parser, under, keep_original)| {
+                let types = vec![("a".into(), Type::Int), ("b".into(), Type::Time(any_time()))];
+                Action::Parse(Parse { under, keep_original, types, ..Parse::with(parser) })
+            }
+        ),
+        (any_name(), any::<bool>())
+            .prop_map(|(field, keep)| { Action::Time(SetTime { field, format: any_time(), keep }) }),
+        any::<bool>().prop_map(|trim| Action::SingleLine(SingleLine { trim, join: "\\n".into() })),
+        (prop::collection::vec(any_name(), 0..2), "[._]{0,2}")
+            .prop_map(|(fields, separator)| Action::Flatten(Flatten { fields, separator })),
+        (any_name(), prop::collection::vec(any_name(), 0..3), prop::option::of("[a-d]{1,2}"))
+            .prop_map(|(under, fields, prefix)| Action::Nest(Nest { under, fields, prefix })),
+        (any::<bool>(), prop::option::of(Just("_".to_owned())))
+            .prop_map(|(lower_case, dots)| Action::Keys(Keys { lower_case, dots })),
+        (prop::collection::vec(any_name(), 0..2), any_preset(), any::<bool>()).prop_map(
+            |(fields, preset, mask)| {
+                let with = if mask { Replacement::Mask(2) } else { Replacement::Text("\"x\n".into()) };
+                Action::Redact(Redact { fields, find: vec![Find::preset(preset).expect("a pattern")], with })
+            }
+        ),
+        (prop::collection::vec(any_name(), 0..2), 1..5_usize)
+            .prop_map(|(fields, max_size)| Action::Truncate(Truncate { fields, max_size })),
+        (prop::collection::vec(any_name(), 0..3), any_name()).prop_map(|(from, to)| Action::Level(Level {
+            from,
+            to,
+            default: None
+        })),
+        prop::collection::vec((any_name(), Just(json!("added"))), 0..3).prop_map(Action::Add),
+        prop::collection::vec(any_name(), 0..3).prop_map(Action::Remove),
+        prop::collection::btree_map(any_name(), any_name(), 0..3).prop_map(Action::Rename),
     ]
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    (any_action(), prop::option::of(any_name()))
+        .prop_map(|(action, error_field)| Step { error_field, ..action.into() })
 }
 
 proptest! {

@@ -15,7 +15,7 @@ use kinetail::disk::HostDisk;
 use kinetail::encode::{Encoder, FileContext};
 use kinetail::event::{Fields, Message};
 use kinetail::kubernetes::Pod;
-use kinetail::process::{Chain, ParseJson, Step};
+use kinetail::process::{Action, Chain, Context, Parse, Parser};
 use kinetail::record::{Records, Run};
 use kinetail::source::{Incarnation, Position};
 use kinetail::tail::Lines;
@@ -143,18 +143,19 @@ fn encode(input: &Input) -> Box<dyn FnMut() + '_> {
 }
 
 fn parse_json(input: &Input) -> Box<dyn FnMut() + '_> {
-    let chain = Chain::new(vec![Step::ParseJson(ParseJson::default())]);
+    let chain = Chain::new(vec![Action::Parse(Parse::with(Parser::Json)).into()]);
     let (mut decoder, mut encoder, mut records) = (decoder(), encoder(), Records::default());
     let mut fields = Fields::default();
     Box::new(move || {
         records.clear();
         decode(black_box(&input.log), &mut decoder, |message| {
-            let processed = chain.run(message, std::mem::take(&mut fields));
+            let context = Context { message, time_read: TIME };
+            let made = chain.run(&context, std::mem::take(&mut fields));
             records.push_with(|out| {
-                encoder.encode_fields(message, &processed, TIME, out);
+                encoder.encode_fields(message, &made.fields, TIME, out);
                 true
             });
-            fields = processed.recycle();
+            fields = made.fields.recycle();
         });
         black_box(records.data());
     })

@@ -4,6 +4,8 @@
 //! A block of lines is worked on under one catch, so that a line costs nothing for it. When a panic comes, the
 //! next line is taken up by the next catch. What was lost is known by its message where the message was made
 //! already, which may be of many lines, and otherwise by the raw line.
+//!
+//! A message on which a step fails that says `on_error: dead_letter` goes the same way.
 
 use std::collections::HashMap;
 use std::mem;
@@ -23,26 +25,36 @@ use crate::telemetry::panics::{Caught, catch};
 /// How long a destination waits before dead letters are tried again that could not be kept.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// A message or line that a panic came over.
+/// A message or line that no record could be made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Casualty {
     offset: u64,
     stream: Stream,
     text: Vec<u8>,
-    panic: String,
+    reason: &'static str,
+    detail: String,
 }
 
-/// What panics came over in one block.
+/// The reason of letters over which a panic came.
+const PANIC: &str = "panic";
+/// The reason of letters on which a step failed.
+const STEP_FAILED: &str = "step_failed";
+
+/// What no record could be made of in one block.
 #[derive(Debug, Default)]
-pub(super) struct Casualties(Vec<Casualty>);
+pub(super) struct Casualties {
+    all: Vec<Casualty>,
+    /// How many of them came over by the panic that is about to be caught.
+    untold: usize,
+}
 
 impl Casualties {
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        self.all.clear();
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 
     /// Gives every line to `take`, and returns how many there were.
@@ -53,7 +65,6 @@ impl Casualties {
     ) -> u64 {
         let (mut count, mut current) = (0, None);
         loop {
-            let before = self.0.len();
             let outcome = catch(|| {
                 for line in lines.by_ref() {
                     count += 1;
@@ -62,29 +73,33 @@ impl Casualties {
                 }
             });
             let Err(caught) = outcome else { return count };
-            if self.0.len() == before {
+            if self.untold == 0 {
                 let Some(line) = current else { go_on(caught) };
                 self.note(line.offset, Stream::Plain, line.bytes);
             }
-            self.tell(before, &caught);
+            self.tell(&caught);
         }
     }
 
     /// Has messages given out of what was kept from earlier lines. `give_out` is called until nothing is left.
     pub(super) fn rest(&mut self, mut give_out: impl FnMut(&mut Self)) {
         loop {
-            let before = self.0.len();
             let Err(caught) = catch(|| give_out(self)) else { return };
-            if self.0.len() == before {
+            if self.untold == 0 {
                 // Not over a message: calling it again could go on like this for ever.
                 go_on(caught);
             }
-            self.tell(before, &caught);
+            self.tell(&caught);
         }
     }
 
-    /// Does something with a message, and remembers the message if that panics.
-    pub(super) fn message(&mut self, message: &Message<'_>, work: impl FnOnce(&Message<'_>)) {
+    /// Does something with a message, and remembers the message if that panics, or returns the name of a step that
+    /// failed.
+    pub(super) fn message(
+        &mut self,
+        message: &Message<'_>,
+        work: impl FnOnce(&Message<'_>) -> Option<&'static str>,
+    ) {
         struct Witness<'a, 'm>(&'a mut Casualties, &'a Message<'m>);
         impl Drop for Witness<'_, '_> {
             fn drop(&mut self) {
@@ -92,17 +107,25 @@ impl Casualties {
             }
         }
         let witness = Witness(self, message);
-        work(witness.1);
+        let failed = work(witness.1);
         mem::forget(witness);
+        if let Some(step) = failed {
+            let Message { start: offset, stream, body, .. } = *message;
+            let detail = format!("the step `{step}` could not be done");
+            self.all.push(Casualty { offset, stream, text: body.to_owned(), reason: STEP_FAILED, detail });
+        }
     }
 
     fn note(&mut self, offset: u64, stream: Stream, text: &[u8]) {
-        self.0.push(Casualty { offset, stream, text: text.to_owned(), panic: String::new() });
+        let text = text.to_owned();
+        self.all.push(Casualty { offset, stream, text, reason: PANIC, detail: String::new() });
+        self.untold += 1;
     }
 
-    fn tell(&mut self, from: usize, caught: &Caught) {
-        for casualty in &mut self.0[from..] {
-            casualty.panic = format!("panic at {}: {}", caught.place, caught.message);
+    fn tell(&mut self, caught: &Caught) {
+        let untold = mem::take(&mut self.untold);
+        for casualty in self.all.iter_mut().rev().take(untold) {
+            casualty.detail = format!("panic at {}: {}", caught.place, caught.message);
         }
     }
 }
@@ -146,7 +169,7 @@ impl Graves {
     ) -> bool {
         let kept = self.kept.get(&(out, incarnation)).map_or(&[][..], Vec::as_slice);
         let fresh: Vec<&Casualty> = casualties
-            .0
+            .all
             .iter()
             .filter(|casualty| !kept.contains(&(casualty.offset, casualty.stream)))
             .collect();
@@ -161,7 +184,7 @@ impl Graves {
             self.again.insert(out, now + PAUSE);
             return false;
         }
-        warn!(event = "dead_letter", path = %path.display(), lines = fresh.len(), reason = "panic",
+        warn!(event = "dead_letter", path = %path.display(), lines = fresh.len(), reason = fresh[0].reason,
             folder = %self.letters[out].folder().display(), "lines that became no record are kept as dead letters");
         let ids: Vec<(u64, Stream)> =
             fresh.iter().map(|casualty| (casualty.offset, casualty.stream)).collect();
@@ -184,8 +207,8 @@ impl Graves {
 fn letter(node: u128, incarnation: Incarnation, path: &Path, casualty: &Casualty) -> Letter<'static> {
     let id = record_id(node, incarnation, casualty.offset, casualty.stream).hex();
     Letter {
-        reason: "panic",
-        detail: casualty.panic.clone(),
+        reason: casualty.reason,
+        detail: casualty.detail.clone(),
         origin: Origin {
             file: Some(path.to_string_lossy().into_owned()),
             offset: Some(casualty.offset),
@@ -210,7 +233,11 @@ mod tests {
         let mut work = |message: &Message<'_>| {
             let text = String::from_utf8_lossy(message.body).into_owned();
             assert!(!text.contains("poison"), "over {text}");
+            if text.contains("refused") {
+                return Some("parse: json");
+            }
             out.push(text);
+            None
         };
         let mut lines = Lines::new(text.as_bytes(), 0, false, 1 << 20, true);
         let count = casualties.lines(&mut lines, |casualties, line| {
@@ -221,7 +248,7 @@ mod tests {
         assert_eq!(count, text.lines().count() as u64);
         casualties.rest(|casualties| decoder.flush(|message| casualties.message(&message, &mut work)));
         assert!(decoder.open().is_empty());
-        (out, casualties.0)
+        (out, casualties.all)
     }
 
     fn cri(stream: &str, tag: &str, text: &str) -> String {
@@ -237,7 +264,19 @@ mod tests {
             casualties.iter().map(|casualty| str::from_utf8(&casualty.text).unwrap()).collect();
         assert_eq!(lost, ["poison 1", "poison 2", "poison 3"]);
         assert_eq!(casualties[0].offset, cri("stdout", "F", "one").len() as u64);
-        assert!(casualties[0].panic.ends_with("over poison 1"), "{}", casualties[0].panic);
+        assert!(casualties[0].detail.ends_with("over poison 1"), "{}", casualties[0].detail);
+    }
+
+    #[test]
+    fn a_message_that_a_step_refuses_is_told_from_one_that_a_panic_came_over() {
+        let texts = ["refused 1", "poison 1", "refused 2", "one"];
+        let (out, casualties) = decoded(&texts.map(|text| cri("stdout", "F", text)).concat());
+        assert_eq!(out, ["one"]);
+        let reasons: Vec<&str> = casualties.iter().map(|casualty| casualty.reason).collect();
+        assert_eq!(reasons, [STEP_FAILED, PANIC, STEP_FAILED]);
+        assert!(casualties[1].detail.ends_with("over poison 1"));
+        assert_eq!(casualties[2].detail, "the step `parse: json` could not be done");
+        assert_eq!(casualties[2].text, b"refused 2");
     }
 
     #[test]
@@ -270,7 +309,7 @@ mod tests {
             taken.push(line.bytes.to_owned());
         });
         assert_eq!(taken, [b"a", b"c"]);
-        let Casualty { offset, stream, text, .. } = &casualties.0[0];
+        let Casualty { offset, stream, text, .. } = &casualties.all[0];
         assert_eq!((*offset, *stream, &text[..]), (102, Stream::Plain, &b"bad"[..]));
     }
 

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::disk::{self, Disk, Report};
 use crate::source::{DestinationName, Incarnation};
 use crate::tail::checkpoint::{self, Loaded};
-use crate::tail::{Checkpoint, Entry, Progress, Route, Selection, Tailer};
+use crate::tail::{Checkpoint, Entry, Progress, Route, Tailer};
 
 /// Everything of an earlier run, ready to go on.
 pub(super) struct State {
@@ -67,9 +67,9 @@ pub(super) fn open(
         .iter()
         .map(|route| Route {
             name: route.name.clone(),
-            selection: Selection { files: route.files.clone(), exclude: route.exclude.clone() },
+            selection: route.selection(),
             start_at: route.start_at,
-            to: route.to.clone(),
+            to: if route.to.is_empty() { vec![nowhere()] } else { route.to.clone() },
         })
         .collect();
     let mut tailer = Tailer::new(config.tail.clone(), routes, checkpoint.as_ref(), now, wall);
@@ -79,6 +79,12 @@ pub(super) fn open(
         .map(|appender| (appender.queue().clone(), chain(&tailer, appender.queue().name())))
         .collect();
     Ok(State { tailer, appenders, chains, turn })
+}
+
+/// In place of a destination, where a route has none: how far its files were read, so that their lines are counted
+/// once. No destination can have this name.
+pub(super) fn nowhere() -> DestinationName {
+    "".into()
 }
 
 fn known(checkpoint: &Checkpoint, destination: &DestinationName) -> Option<Known> {

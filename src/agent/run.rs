@@ -371,12 +371,15 @@ impl Agent {
 }
 
 pub(super) fn plan(route: &RouteConfig, destinations: &[DestinationName]) -> Plan {
+    let out = |name: &DestinationName| destinations.iter().position(|other| other == name);
     Plan {
         name: route.name.clone(),
         format: route.format,
         chain: Chain::new(route.process.clone()),
         rate: route.rate_limit,
-        to: route.to.iter().filter_map(|name| destinations.iter().position(|other| other == name)).collect(),
+        layout: route.layout.clone(),
+        to: route.to.iter().filter_map(out).collect(),
+        when: route.when.iter().filter_map(|(name, when)| Some((out(name)?, when.clone()))).collect(),
     }
 }
 

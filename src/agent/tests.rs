@@ -16,25 +16,36 @@ use super::totals::Totals;
 use crate::buffer::{self, DeadLetterSettings, DeadLetters, Reader};
 use crate::config;
 use crate::disk::{Disk, HostDisk};
-use crate::process::{Chain, Step};
+use crate::process::{Action, Chain, OnError, Parse, Parser, Step};
 use crate::source::DestinationName;
+use prometheus_client::registry::Registry;
 
 /// A log file, two destinations that nobody delivers to, and a step that panics over texts with `poison`.
 struct Bench {
     folder: tempfile::TempDir,
     pipeline: Pipeline,
     readers: Vec<(DestinationName, Reader)>,
+    totals: Totals,
     now: Instant,
 }
 
 impl Bench {
     fn new(log: &str) -> Self {
+        Self::with(log, vec![Action::PanicOver("poison".into()).into()])
+    }
+
+    fn with(log: &str, steps: Vec<Step>) -> Self {
+        Self::routed(log, "to: [a, b]", |plan| Plan { chain: Chain::new(steps), ..plan })
+    }
+
+    /// With these keys of the route, and what it comes to changed.
+    fn routed(log: &str, keys: &str, change: impl FnOnce(Plan) -> Plan) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = fs::canonicalize(folder.path()).unwrap();
         fs::write(root.join("app.log"), log).unwrap();
         let text = format!(
             "data_dir: {0}/data\ndestinations:\n  a: {{type: directory, path: {0}/a}}\n  b: {{type: directory, \
-             path: {0}/b}}\nroutes:\n  - {{name: r, files: {0}/*.log, start_at: beginning, to: [a, b]}}\n",
+             path: {0}/b}}\nroutes:\n  - {{name: r, files: {0}/*.log, start_at: beginning, {keys}}}\n",
             root.display()
         );
         let config = config::parse(&text, "test", &|_| None).unwrap().config;
@@ -43,13 +54,9 @@ impl Bench {
         let state =
             open::open(&config, &data_dir, &disk, &Bell::default(), Instant::now(), SystemTime::now())
                 .unwrap();
-        let plan = Plan {
-            name: "r".into(),
-            format: config.routes[0].format,
-            chain: Chain::new(vec![Step::PanicOver("poison".into())]),
-            rate: None,
-            to: vec![0, 1],
-        };
+        let names: Vec<DestinationName> = config.destinations.iter().map(|one| one.name.clone()).collect();
+        let plan = change(super::run::plan(&config.routes[0], &names));
+        let totals = Totals::default();
         let letters = ["a", "b"].map(|name| {
             let settings = DeadLetterSettings::default();
             DeadLetters::new(&config.data_dir, name.into(), settings, Arc::clone(&disk))
@@ -68,9 +75,9 @@ impl Bench {
             data_dir.node,
             "host".into(),
             state.turn,
-            Totals::default(),
+            totals.clone(),
         );
-        Self { folder, pipeline, readers, now: Instant::now() }
+        Self { folder, pipeline, readers, totals, now: Instant::now() }
     }
 
     /// Reads until there is nothing more to do for now.
@@ -95,6 +102,18 @@ impl Bench {
             }
         }
         texts
+    }
+
+    /// What is counted of messages that were dropped.
+    fn dropped(&self) -> Vec<String> {
+        let mut registry = Registry::default();
+        self.totals.register(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        text.lines()
+            .filter_map(|line| line.strip_prefix("messages_dropped_total"))
+            .map(str::to_owned)
+            .collect()
     }
 
     fn letters_folder(&self, destination: &str) -> PathBuf {
@@ -160,4 +179,82 @@ fn while_a_dead_letter_cannot_be_kept_its_file_waits_for_that_destination_alone(
     for destination in ["a", "b"] {
         assert_eq!(texts(&bench.letters(destination)), ["poison"]);
     }
+}
+
+#[test]
+fn a_line_on_which_a_step_fails_goes_where_the_step_says() {
+    let parse = |parser, on_error| Step { on_error, ..Action::Parse(Parse::with(parser)).into() };
+    let steps = vec![parse(Parser::Logfmt, OnError::Drop)];
+    let mut bench = Bench::with("no pairs\nlog=one\n", steps);
+    bench.read();
+    assert_eq!((bench.texts("a"), bench.letters("a")), (vec!["one".to_owned()], vec![]));
+    assert_eq!(bench.texts("b"), ["one"]);
+
+    let steps = vec![parse(Parser::Logfmt, OnError::DeadLetter)];
+    let mut bench = Bench::with("no pairs\nlog=one\nnone here\n", steps);
+    bench.read();
+    for destination in ["a", "b"] {
+        assert_eq!(bench.texts(destination), ["one"]);
+        let letters = bench.letters(destination);
+        assert_eq!(texts(&letters), ["no pairs", "none here"]);
+        assert_eq!(
+            (&letters[0]["reason"], &letters[1]["origin"]["offset"]),
+            (&"step_failed".into(), &17.into())
+        );
+        assert_eq!(letters[0]["detail"], "the step `parse: logfmt` could not be done");
+    }
+    bench.read();
+    assert_eq!(bench.letters("a").len(), 2, "nothing is read twice");
+}
+
+#[test]
+fn a_destination_with_a_condition_gets_what_the_condition_holds_of() {
+    let keys =
+        "process: [{parse: {json: {keep_original: true}}}], to: [a, {destination: b, when: {level: error}}]";
+    let line = |level: &str, n: u32| format!("{{\"level\":\"{level}\",\"n\":{n}}}\n");
+    let lines = [line("info", 1), line("error", 2), line("info", 3), line("error", 4), "text\n".into()];
+    let mut bench = Bench::routed(&lines.concat(), keys, |plan| plan);
+    bench.read();
+    let text = |lines: &[String]| lines.iter().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>();
+    assert_eq!(bench.texts("a"), text(&lines));
+    assert_eq!(bench.texts("b"), text(&[lines[1].clone(), lines[3].clone()]));
+    assert_eq!(bench.dropped(), [""; 0]);
+    // Blocks of which nothing is for it do not keep it from going on.
+    let path = bench.folder.path().join("app.log");
+    for (more, expected) in [(line("info", 5), vec![]), (line("error", 6), vec![line("error", 6)])] {
+        let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+        std::io::Write::write_all(&mut file, more.as_bytes()).unwrap();
+        bench.read();
+        assert_eq!(bench.texts("a"), text(&[more]));
+        assert_eq!(bench.texts("b"), text(&expected));
+    }
+}
+
+#[test]
+fn what_no_destination_wants_is_counted() {
+    let keys =
+        "to: [{destination: a, when: {log: {matches: A}}}, {destination: b, when: {log: {matches: B}}}]";
+    let mut bench = Bench::routed("A\nB\nAB\nnone\nneither\n", keys, |plan| plan);
+    bench.read();
+    assert_eq!(
+        (bench.texts("a"), bench.texts("b")),
+        (vec!["A".into(), "AB".into()], vec!["B".into(), "AB".into()])
+    );
+    assert_eq!(bench.dropped(), [r#"{route="r",step="0",name="to"} 2"#]);
+}
+
+#[test]
+fn a_route_without_destinations_drops_and_counts() {
+    let mut bench = Bench::routed("one\ntwo\nthree\n", "to: []", |plan| plan);
+    bench.read();
+    assert_eq!(bench.dropped(), [r#"{route="r",step="0",name="to"} 3"#]);
+    let path = bench.folder.path().join("app.log");
+    let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+    std::io::Write::write_all(&mut file, b"four\n").unwrap();
+    bench.read();
+    assert_eq!(bench.dropped(), [r#"{route="r",step="0",name="to"} 4"#], "nothing is read twice");
+    let kept = bench.pipeline.snapshot(SystemTime::now());
+    let entry = &kept.checkpoint.files[0];
+    assert_eq!(entry.progress[0].position.offset, "one\ntwo\nthree\nfour\n".len() as u64);
+    assert!(bench.texts("a").is_empty() && bench.texts("b").is_empty());
 }

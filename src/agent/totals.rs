@@ -1,8 +1,12 @@
 //! What reading has done so far, for the summary and the metrics.
 
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
+
+use crate::process::StepCounts;
 
 /// Counts since the start; clones share them.
 #[derive(Clone, Debug, Default)]
@@ -32,7 +36,9 @@ pub(super) struct Totals {
     /// Parsed fields that carried a name of the record's own.
     pub renamed_fields: Counter,
     /// Messages that a step could not be done on.
-    pub step_failures: Counter,
+    step_failures: Family<ByStep, Counter>,
+    /// Messages that a step dropped.
+    dropped: Family<ByStep, Counter>,
     /// Frames appended.
     pub frames: Counter,
     /// Rotations seen.
@@ -59,7 +65,28 @@ pub(super) struct Totals {
     pub behind: Gauge,
 }
 
+/// A step of a route.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByStep {
+    route: String,
+    /// Its place in the route's list, from 0, as messages about the configuration count.
+    step: usize,
+    /// What it is called there.
+    name: &'static str,
+}
+
 impl Totals {
+    /// Adds what a step of a route did.
+    pub(super) fn count_step(&self, route: &str, counts: &StepCounts) {
+        let by = ByStep { route: route.to_owned(), step: counts.step, name: counts.name };
+        if counts.failed > 0 {
+            self.step_failures.get_or_create(&by).inc_by(counts.failed);
+        }
+        if counts.dropped > 0 {
+            self.dropped.get_or_create(&by).inc_by(counts.dropped);
+        }
+    }
+
     /// Puts them under their names.
     pub(super) fn register(&self, registry: &mut Registry) {
         let counters = [
@@ -93,7 +120,6 @@ impl Totals {
             ),
             ("messages_invalid_utf8", "Messages in which bytes were replaced by U+FFFD", &self.invalid_utf8),
             ("fields_renamed", "Parsed fields that carried a name of the record's own", &self.renamed_fields),
-            ("step_failures", "Messages on which a process step could not be done", &self.step_failures),
             ("frames", "Frames appended to buffers", &self.frames),
             ("rotations", "Files that were renamed or deleted", &self.rotations),
             ("truncations", "Files whose content was truncated or replaced", &self.truncations),
@@ -119,6 +145,13 @@ impl Totals {
         for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());
         }
+        let step_failures = "Messages on which a process step could not be done";
+        registry.register("step_failures", step_failures, self.step_failures.clone());
+        registry.register(
+            "messages_dropped",
+            "Messages that a process step dropped, or that no destination of their route wanted",
+            self.dropped.clone(),
+        );
         registry.register_with_unit("read", "Bytes read", Unit::Bytes, self.bytes.clone());
         registry.register_with_unit(
             "abandoned",

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::schema::{alternatives, resolve, schema};
+use super::schema::{alternatives, only_key, resolve, schema};
 
 type Schema = Map<String, Value>;
 
@@ -41,8 +41,13 @@ fn tables() -> Vec<(String, String)> {
     add_rows(&root, &route, "", &mut rows);
     tables.push(("routes".to_owned(), rows));
     let mut rows = Vec::new();
+    let mut beside = Vec::new();
     for step in alternatives(&root, &of(&root, &route, "process", "items")) {
-        let (name, mut property, _) = properties(&root, &step).remove(0);
+        let (mut own, others): (Vec<_>, Vec<_>) = properties(&root, &step)
+            .into_iter()
+            .partition(|(name, ..)| step["x-step"].as_str() == Some(name.as_str()));
+        let (name, mut property, _) = own.remove(0);
+        beside = others;
         // A step is there or not; none of them has to be.
         property.insert("default".to_owned(), "".into());
         if let Some(meaning) = step.get("description") {
@@ -50,14 +55,44 @@ fn tables() -> Vec<(String, String)> {
         }
         rows.push(row(&root, &name, &property, false, false));
         for with in alternatives(&root, &property) {
-            for with in alternatives(&root, &Value::Object(with).as_object().cloned().unwrap_or_default()) {
+            for with in alternatives(&root, &with) {
+                add_rows(&root, &with, &format!("{name}."), &mut rows);
+            }
+            if with.contains_key("properties") && only_key(&with).is_none() {
                 add_rows(&root, &with, &format!("{name}."), &mut rows);
             }
         }
+        if property.contains_key("properties") {
+            add_rows(&root, &property, &format!("{name}."), &mut rows);
+        }
+    }
+    let mut rows = shared(rows, "parse.", "PARSER");
+    for (name, property, required) in beside {
+        rows.push(row(&root, &name, &property, required, false));
     }
     tables.push(("steps".to_owned(), rows));
     let head = "| key | type | default | limits | meaning |\n|---|---|---|---|---|\n";
     tables.into_iter().map(|(name, rows)| (name, format!("{head}{}", rows.concat()))).collect()
+}
+
+/// Rows of keys that more than three of the kinds under `prefix` have, each said once, after all others.
+fn shared(rows: Vec<String>, prefix: &str, kind: &str) -> Vec<String> {
+    let general = |row: &String| {
+        let (first, last) = row.strip_prefix("| `")?.strip_prefix(prefix)?.split_once('.')?;
+        (!first.contains('`')).then(|| format!("| `{prefix}{kind}.{last}"))
+    };
+    let count = |row: &String| rows.iter().filter(|other| general(other).as_ref() == Some(row)).count();
+    let (mut kept, mut once) = (Vec::new(), Vec::new());
+    for row in &rows {
+        match general(row).filter(|general| count(general) > 3) {
+            Some(general) if once.contains(&general) => {}
+            Some(general) => once.push(general),
+            None => kept.push(row.clone()),
+        }
+    }
+    let at = kept.iter().rposition(|row| row.starts_with(&format!("| `{prefix}"))).map_or(0, |at| at + 1);
+    kept.splice(at..at, once);
+    kept
 }
 
 fn of(root: &Value, schema: &Schema, property: &str, inner: &str) -> Schema {
@@ -84,7 +119,8 @@ fn section(root: &Value, property: &Schema) -> Option<Schema> {
         [only] => only.clone(),
         _ => property.clone(),
     };
-    inner.contains_key("properties").then(|| {
+    // A condition holds conditions again; the page tells of it in its own words.
+    (inner.contains_key("properties") && !inner.contains_key("x-kind")).then(|| {
         inner.remove("const");
         inner
     })
@@ -137,6 +173,9 @@ fn constants(root: &Value, property: &Schema) -> Vec<(String, String)> {
 }
 
 fn kind_of(root: &Value, property: &Schema) -> String {
+    if let Some(Value::String(kind)) = property.get("x-kind") {
+        return kind.clone();
+    }
     if let Some(Value::String(only)) = property.get("const") {
         return format!("`{only}`");
     }

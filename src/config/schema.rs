@@ -1,8 +1,9 @@
 //! The JSON Schema of the configuration, made from the types in `raw`.
 //!
-//! Beside the standard's own words it uses three of ours, which editors pass over: `x-missing` says what to
+//! Beside the standard's own words it uses some of ours, which editors pass over: `x-missing` says what to
 //! do about a key that must be there, `x-limits` bounds sizes and times and names who sets the bound,
-//! `x-hints` answers values that people try.
+//! `x-hints` answers values that people try, `x-step` names the key by which steps are told apart,
+//! `x-kind` what the reference calls an object that it does not take apart.
 
 use serde_json::{Map, Value};
 
@@ -134,8 +135,11 @@ pub(super) fn tag_of<'a>(objects: &[&'a Schema]) -> Option<&'a str> {
     objects.iter().all(|object| tag(object) == Some(first)).then_some(first)
 }
 
-/// The key of an object that has exactly one, which must be there.
+/// The key that tells which an object is: of a step, or of an object that has exactly one, which must be there.
 pub(super) fn only_key(object: &Schema) -> Option<&str> {
+    if let Some(step) = object.get("x-step").and_then(Value::as_str) {
+        return Some(step);
+    }
     let properties = object.get("properties")?.as_object()?;
     let required = object.get("required")?.as_array()?;
     match (&required[..], properties.len()) {

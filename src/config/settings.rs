@@ -7,9 +7,11 @@ use std::time::Duration;
 use crate::buffer::{BufferSettings, DeadLetterSettings, QueueSettings};
 use crate::decode::Format;
 use crate::deliver::Destination;
-use crate::process::Step;
+use crate::encode::Layout;
+use crate::kubernetes::PodPattern;
+use crate::process::{Condition, Step};
 use crate::source::{DestinationName, RouteName};
-use crate::tail::{Pattern, RateLimit, StartAt, TailSettings};
+use crate::tail::{Only, Pattern, RateLimit, Selection, StartAt, TailSettings};
 
 /// A configuration in which everything was checked: names resolve, patterns and templates compile, limits
 /// are the services'.
@@ -57,6 +59,8 @@ pub struct RouteConfig {
     pub files: Vec<Pattern>,
     /// The files it leaves to later routes.
     pub exclude: Vec<Pattern>,
+    /// Of these, only those of the pods and containers named here.
+    pub pods: Option<PodPattern>,
     /// How their lines are written.
     pub format: Format,
     /// Where reading begins in files that are there at the route's first ever start.
@@ -65,15 +69,24 @@ pub struct RouteConfig {
     pub rate_limit: Option<RateLimit>,
     /// What is done with each message.
     pub process: Vec<Step>,
-    /// The destinations; each name exists.
+    /// How its records lie.
+    pub layout: Layout,
+    /// The destinations; each name exists. Without any, lines are read, dropped and counted.
     pub to: Vec<DestinationName>,
+    /// Destinations that get only messages of which a condition holds.
+    pub when: Vec<(DestinationName, Condition)>,
 }
 
 impl RouteConfig {
     /// Whether a file of this path falls to this route, as long as no earlier route takes it.
     pub fn takes(&self, path: &std::path::Path) -> bool {
-        self.files.iter().any(|pattern| pattern.matches(path))
-            && !self.exclude.iter().any(|pattern| pattern.matches(path))
+        self.selection().takes(path)
+    }
+
+    /// Which files it takes, as discovery wants to know it.
+    pub fn selection(&self) -> Selection {
+        let only = self.pods.clone().map(|pods| Only::those(move |path| pods.matches(path)));
+        Selection { files: self.files.clone(), exclude: self.exclude.clone(), only }
     }
 }
 

@@ -1,27 +1,16 @@
 //! The encoder of one file.
 
 use std::mem;
-use std::path::Path;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
 
 use super::id::Ids;
+use super::layout::Layout;
 use super::string;
-use crate::event::{Fields, LOG, Message, Value, is_own_field};
+use crate::event::{Fields, FileContext, LOG, Message, Value};
 use crate::record::RecordId;
 use crate::source::{Incarnation, Stream};
-
-/// What the records of one file have in common.
-#[derive(Clone, Copy, Debug)]
-pub struct FileContext<'a> {
-    /// The file's path, for `file`. Bytes that are not UTF-8 are replaced by U+FFFD.
-    pub path: &'a Path,
-    /// The name of the node or host, for `host`.
-    pub host: &'a str,
-    /// What is known of the pod that writes it, for `kubernetes`.
-    pub kubernetes: Option<&'a serde_json::Map<String, serde_json::Value>>,
-}
 
 /// Encodes the records of one incarnation of a file. Small: the constant part of a record and its id's.
 #[derive(Clone, Debug)]
@@ -29,6 +18,7 @@ pub struct Encoder {
     ids: Ids,
     /// `,"file":…,"host":…,"kubernetes":…,"record_id":"`
     suffix: Box<[u8]>,
+    layout: Layout,
     counts: Counts,
 }
 
@@ -42,31 +32,47 @@ pub struct Counts {
 }
 
 impl Encoder {
-    /// An encoder for a file on the node with this persistent id.
+    /// An encoder for a file on the node with this persistent id, in the default layout.
     pub fn new(node: u128, incarnation: Incarnation, file: FileContext<'_>) -> Self {
+        Self::with(Layout::default(), node, incarnation, file)
+    }
+
+    /// An encoder in this layout.
+    pub fn with(layout: Layout, node: u128, incarnation: Incarnation, file: FileContext<'_>) -> Self {
+        let shape = &layout.0;
         let mut suffix = Vec::new();
-        suffix.extend_from_slice(b",\"file\":");
-        string::string(file.path.as_os_str().as_encoded_bytes(), &mut suffix);
-        suffix.extend_from_slice(b",\"host\":");
-        string::string(file.host.as_bytes(), &mut suffix);
-        if let Some(kubernetes) = file.kubernetes {
-            suffix.extend_from_slice(b",\"kubernetes\":");
-            let text = serde_json::to_vec(kubernetes).expect("a map of strings is written to memory");
-            suffix.extend_from_slice(&text);
+        if let Some(key) = &shape.file {
+            suffix.extend_from_slice(key);
+            string::string(file.path.as_os_str().as_encoded_bytes(), &mut suffix);
         }
-        suffix.extend_from_slice(b",\"record_id\":\"");
-        Self { ids: Ids::new(node, incarnation), suffix: suffix.into(), counts: Counts::default() }
+        if let Some(key) = &shape.host {
+            suffix.extend_from_slice(key);
+            string::string(file.host.as_bytes(), &mut suffix);
+        }
+        if let (Some(key), Some(kubernetes)) = (&shape.kubernetes, file.kubernetes) {
+            suffix.extend_from_slice(key);
+            suffix.extend_from_slice(shape.pod(kubernetes).to_string().as_bytes());
+        }
+        if let Some(key) = &shape.record_id {
+            suffix.extend_from_slice(key);
+            suffix.push(b'"');
+        }
+        Self { ids: Ids::new(node, incarnation), suffix: suffix.into(), layout, counts: Counts::default() }
     }
 
     /// Appends the record of a message as it is, without a newline. `time_read` (see [`time_read()`]) is its
     /// time where the message has none of its own.
     pub fn encode(&mut self, message: &Message<'_>, time_read: &str, out: &mut Vec<u8>) {
+        if self.layout.0.raw {
+            return out.extend_from_slice(message.body);
+        }
         out.reserve(message.body.len() + self.suffix.len() + 160);
-        begin(message, time_read, out);
-        out.extend_from_slice(b",\"log\":");
+        let start = out.len();
+        self.begin(message, time_read, out);
+        out.extend_from_slice(&self.layout.0.log);
         let is_utf8 = string::string(message.body, out);
         self.counts.invalid_utf8 += u64::from(!is_utf8);
-        self.end(message, out);
+        self.end(message, start, out);
     }
 
     /// Appends the record of a message of which a route's steps have made `fields`; otherwise like
@@ -78,29 +84,47 @@ impl Encoder {
         time_read: &str,
         out: &mut Vec<u8>,
     ) {
+        let shape = &*self.layout.0;
+        if shape.raw {
+            return self.encode_message(fields, out);
+        }
         out.reserve(message.body.len() + self.suffix.len() + 160);
-        begin(message, time_read, out);
+        let start = out.len();
+        self.begin(message, time_read, out);
+        // The text takes this name from a field of the message's own.
+        let other_log = shape.other_log().filter(|_| fields.get(LOG).is_some());
         let mut is_utf8 = true;
+        let mut renamed = 0;
         // Names that were given away; as a rule none.
         let mut given = Vec::new();
         for field in fields.iter() {
+            let name = if field.name == LOG { shape.other_log().unwrap_or(LOG) } else { &field.name };
             out.push(b',');
-            if is_own_field(&field.name) {
-                self.counts.renamed_fields += 1;
-                let mut name = format!("{LOG}_{}", field.name);
-                while fields.get(&name).is_some() || given.contains(&name) {
+            if shape.is_own(name) || field.name != LOG && other_log == Some(name) {
+                renamed += 1;
+                let mut name = format!("{LOG}_{name}");
+                while fields.get(&name).is_some() || given.contains(&name) || shape.is_own(&name) {
                     name.push('_');
                 }
                 string::string(name.as_bytes(), out);
                 given.push(name);
             } else {
-                string::string(field.name.as_bytes(), out);
+                string::string(name.as_bytes(), out);
             }
             out.push(b':');
             is_utf8 &= write_value(&field.value, out);
         }
+        self.counts.renamed_fields += renamed;
         self.counts.invalid_utf8 += u64::from(!is_utf8);
-        self.end(message, out);
+        self.end(message, start, out);
+    }
+
+    /// The text where it is all there is, or else the fields.
+    fn encode_message(&mut self, fields: &Fields<'_>, out: &mut Vec<u8>) {
+        if let (1, Some(Value::Text(text))) = (fields.len(), fields.get(LOG)) {
+            return out.extend_from_slice(text);
+        }
+        self.counts.invalid_utf8 += u64::from(!write_object(fields, out));
     }
 
     /// The id of a message's record.
@@ -113,13 +137,39 @@ impl Encoder {
         mem::take(&mut self.counts)
     }
 
-    fn end(&self, message: &Message<'_>, out: &mut Vec<u8>) {
-        if message.cut {
-            out.extend_from_slice(b",\"truncated\":true");
+    fn begin(&self, message: &Message<'_>, time_read: &str, out: &mut Vec<u8>) {
+        let shape = &*self.layout.0;
+        if let Some(key) = &shape.time {
+            out.extend_from_slice(key);
+            string::string(message.time.unwrap_or(time_read).as_bytes(), out);
+        }
+        if let Some(key) = &shape.stream {
+            let name: &[u8] = match message.stream {
+                Stream::Plain => return,
+                Stream::Stdout => b"\"stdout\"",
+                Stream::Stderr => b"\"stderr\"",
+            };
+            out.extend_from_slice(key);
+            out.extend_from_slice(name);
+        }
+    }
+
+    /// Ends a record that begins at `start`. All that was written yet begins with a comma.
+    fn end(&self, message: &Message<'_>, start: usize, out: &mut Vec<u8>) {
+        if let (true, Some(key)) = (message.cut, &self.layout.0.truncated) {
+            out.extend_from_slice(key);
+            out.extend_from_slice(b"true");
         }
         out.extend_from_slice(&self.suffix);
-        out.extend_from_slice(&self.id(message).hex());
-        out.extend_from_slice(b"\"}");
+        if self.layout.0.record_id.is_some() {
+            out.extend_from_slice(&self.id(message).hex());
+            out.push(b'"');
+        }
+        match out.get_mut(start) {
+            Some(comma) => *comma = b'{',
+            None => out.push(b'{'),
+        }
+        out.push(b'}');
     }
 }
 
@@ -130,16 +180,6 @@ pub fn time_read(now: SystemTime) -> String {
     Timestamp::try_from(now).unwrap_or(Timestamp::UNIX_EPOCH).to_string()
 }
 
-fn begin(message: &Message<'_>, time_read: &str, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"{\"time\":");
-    string::string(message.time.unwrap_or(time_read).as_bytes(), out);
-    match message.stream {
-        Stream::Plain => {}
-        Stream::Stdout => out.extend_from_slice(b",\"stream\":\"stdout\""),
-        Stream::Stderr => out.extend_from_slice(b",\"stream\":\"stderr\""),
-    }
-}
-
 /// Returns `false` if a text in it was not UTF-8.
 fn write_value(value: &Value<'_>, out: &mut Vec<u8>) -> bool {
     match value {
@@ -148,26 +188,29 @@ fn write_value(value: &Value<'_>, out: &mut Vec<u8>) -> bool {
             string::raw(text, out);
             true
         }
-        Value::Object(fields) => {
-            let mut is_utf8 = true;
-            out.push(b'{');
-            for (i, field) in fields.iter().enumerate() {
-                if i > 0 {
-                    out.push(b',');
-                }
-                string::string(field.name.as_bytes(), out);
-                out.push(b':');
-                is_utf8 &= write_value(&field.value, out);
-            }
-            out.push(b'}');
-            is_utf8
-        }
+        Value::Object(fields) => write_object(fields, out),
     }
+}
+
+fn write_object(fields: &Fields<'_>, out: &mut Vec<u8>) -> bool {
+    let mut is_utf8 = true;
+    out.push(b'{');
+    for (i, field) in fields.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        string::string(field.name.as_bytes(), out);
+        out.push(b':');
+        is_utf8 &= write_value(&field.value, out);
+    }
+    out.push(b'}');
+    is_utf8
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
+    use std::path::Path;
     use std::time::Duration;
 
     use proptest::prelude::*;
@@ -317,7 +360,7 @@ mod tests {
     #[test]
     fn opened_objects_are_written_again() {
         let mut inner = fields(&[("n", "[1,\n2]"), ("q\"", "null")]);
-        inner.set("text", Value::Text(b"a\xff"));
+        inner.set("text", Value::text(b"a\xff"));
         let mut outer = fields(&[("first", "1")]);
         outer.set("object", Value::Object(inner));
         outer.set("empty", Value::Object(Fields::default()));

@@ -5,7 +5,9 @@
 //! file is a pod's, and `record_id`. `docs/record-format.md` describes each for users. What is the same for
 //! all records of a file is encoded once.
 //!
-//! What holds for every record, whatever the bytes of the message:
+//! That is the default [`Layout`]; others use other names, leave things out, or send the message alone.
+//!
+//! What holds for every record of a layout that is not raw, whatever the bytes of the message:
 //!
 //! - it is one JSON object in UTF-8 without a newline, and no name occurs twice at its top;
 //! - text that is not UTF-8 is kept with U+FFFD in place of what is not, and counted;
@@ -16,7 +18,11 @@
 
 mod encoder;
 mod id;
+mod layout;
 mod string;
 
-pub use encoder::{Counts, Encoder, FileContext, time_read};
+pub use encoder::{Counts, Encoder, time_read};
+
+pub use crate::event::FileContext;
 pub use id::record_id;
+pub use layout::{Layout, Names};

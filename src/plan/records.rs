@@ -12,9 +12,9 @@ use crate::decode::{Decoder, Limits};
 use crate::encode::{Encoder, FileContext};
 use crate::event::{Fields, Message};
 use crate::kubernetes::Pod;
-use crate::process::Chain;
+use crate::process::{Chain, Condition, Context, Fate};
 use crate::record::{Records, Run};
-use crate::source::Incarnation;
+use crate::source::{DestinationName, Incarnation};
 
 /// Records that arrive within so much time of each other are read in one turn, as the agent reads in rounds.
 const ROUND: Duration = Duration::from_millis(50);
@@ -147,6 +147,8 @@ impl Recorded {
 pub(super) struct Maker {
     encoder: Encoder,
     chain: Chain,
+    /// Destinations that get only messages of which a condition holds.
+    when: Vec<(usize, Condition)>,
     time_read: String,
     record: Vec<u8>,
 }
@@ -156,23 +158,46 @@ impl Maker {
         let kubernetes = Pod::from_path(path).map(|pod| pod.fields());
         let host = config.host.as_deref().unwrap_or("host");
         let file = FileContext { path, host, kubernetes: kubernetes.as_ref() };
+        let when = |(name, when): &(DestinationName, Condition)| {
+            let index = config.destinations.iter().position(|destination| destination.name == *name)?;
+            Some((index, when.clone()))
+        };
         Self {
-            encoder: Encoder::new(1, Incarnation(number.into()), file),
+            encoder: Encoder::with(route.layout.clone(), 1, Incarnation(number.into()), file),
             chain: Chain::new(route.process.clone()),
+            when: route.when.iter().filter_map(when).collect(),
             time_read: crate::encode::time_read(SystemTime::now()),
             record: Vec::new(),
         }
     }
 
-    pub(super) fn record(&mut self, message: &Message<'_>) -> &[u8] {
+    /// Puts a message's record among others, for those of these destinations that it goes to.
+    pub(super) fn record(
+        &mut self,
+        message: &Message<'_>,
+        at: Duration,
+        to: &Destinations,
+        into: &mut Recorded,
+    ) {
         self.record.clear();
-        if self.chain.is_empty() {
+        if self.chain.is_empty() && self.when.is_empty() {
             self.encoder.encode(message, &self.time_read, &mut self.record);
-        } else {
-            let fields = self.chain.run(message, Fields::default());
-            self.encoder.encode_fields(message, &fields, &self.time_read, &mut self.record);
+            return into.push(at, to, &self.record);
         }
-        &self.record
+        let context = Context { message, time_read: &self.time_read };
+        let made = self.chain.run(&context, Fields::default());
+        if made.fate != Fate::Send {
+            return;
+        }
+        let refused = self.when.iter().filter(|(_, when)| !when.holds(&made.fields, &context));
+        let refused: Vec<usize> = refused.map(|(index, _)| *index).collect();
+        let to = if refused.is_empty() { to.clone() } else { to.without(&refused) };
+        if to.is_empty() {
+            return;
+        }
+        let message = Message { time: made.time.as_deref().or(message.time), ..*message };
+        self.encoder.encode_fields(&message, &made.fields, &self.time_read, &mut self.record);
+        into.push(at, &to, &self.record);
     }
 
     pub(super) fn decoder(config: &Config, route: &RouteConfig) -> Decoder {

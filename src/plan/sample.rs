@@ -116,7 +116,7 @@ fn add(
         // A line that is not in its file's format was written when its neighbour was.
         last = time.and_then(|time| Duration::try_from(time.as_duration()).ok()).or(last);
         timed &= last.is_some();
-        recorded.push(last.unwrap_or_default(), &to, maker.record(&message));
+        maker.record(&message, last.unwrap_or_default(), &to, recorded);
     };
     for line in Lines::new(text, 0, false, longest, true) {
         decoder.line(line.offset, line.bytes, line.cut, now, &mut take);

@@ -83,7 +83,7 @@ fn add(
             body: text.as_bytes(),
             cut: false,
         };
-        recorded.push(at, to, maker.record(&message));
+        maker.record(&message, at, to, recorded);
         offset += text.len() as u64 + 1;
         recorded.bytes += text.len() as u64 + 1;
     }

@@ -1,7 +1,63 @@
 //! Fields by names that may reach into objects: `a.b` is the field `a.b`, or else `b` inside of `a`.
 
+use std::borrow::Cow;
+
 use super::json;
 use crate::event::{Fields, Value};
+
+/// The value of a field, to be looked at; none if it does not exist.
+pub(super) fn get<'v, 'a>(fields: &'v Fields<'a>, name: &str) -> Option<Cow<'v, Value<'a>>> {
+    if let Some(value) = fields.get(name) {
+        return Some(Cow::Borrowed(value));
+    }
+    let (head, rest) = name.split_once('.')?;
+    match fields.get(head)? {
+        Value::Object(inner) => get(inner, rest),
+        Value::Raw(text) => {
+            let mut inner = Fields::default();
+            inner.append_with(None, |into| json::read_fields(text, into)).then_some(())?;
+            get(&inner, rest).map(|value| Cow::Owned(value.into_owned()))
+        }
+        Value::Text(_) => None,
+    }
+}
+
+/// The text of a field; none if it does not exist or is not a text. Borrowed from where the field borrows.
+pub(super) fn text<'a>(fields: &Fields<'a>, name: &str) -> Option<Cow<'a, [u8]>> {
+    match get(fields, name)?.as_ref() {
+        Value::Text(text) => Some(text.clone()),
+        // A string in JSON, such as an earlier step parsed.
+        Value::Raw(Cow::Borrowed(json)) => match string(json)? {
+            Cow::Borrowed(text) => Some(Cow::Borrowed(text.as_bytes())),
+            Cow::Owned(text) => Some(Cow::Owned(text.into_bytes())),
+        },
+        Value::Raw(Cow::Owned(json)) => Some(Cow::Owned(string(json)?.into_owned().into_bytes())),
+        Value::Object(_) => None,
+    }
+}
+
+/// The text of a value that is one, or that is a number, a boolean or null, as JSON writes these.
+pub(super) fn plain<'v>(value: &'v Value<'_>) -> Option<Cow<'v, [u8]>> {
+    match value {
+        Value::Text(text) => Some(Cow::Borrowed(text)),
+        Value::Raw(json) if json.starts_with('"') => match string(json)? {
+            Cow::Borrowed(text) => Some(Cow::Borrowed(text.as_bytes())),
+            Cow::Owned(text) => Some(Cow::Owned(text.into_bytes())),
+        },
+        Value::Raw(json) if json.starts_with(['{', '[']) => None,
+        Value::Raw(json) => Some(Cow::Borrowed(json.as_bytes())),
+        Value::Object(_) => None,
+    }
+}
+
+/// The text of a JSON string; none if the JSON is something else, or holds half of a surrogate pair.
+pub(super) fn string(json: &str) -> Option<Cow<'_, str>> {
+    let inside = json.strip_prefix('"')?.strip_suffix('"')?;
+    if memchr::memchr(b'\\', inside.as_bytes()).is_none() {
+        return Some(Cow::Borrowed(inside));
+    }
+    serde_json::from_str(json).ok().map(Cow::Owned)
+}
 
 /// Takes a field away; none if it does not exist.
 pub(super) fn take<'a>(fields: &mut Fields<'a>, name: &str) -> Option<Value<'a>> {
@@ -34,7 +90,7 @@ pub(super) fn set<'a>(fields: &mut Fields<'a>, name: &'a str, value: Value<'a>) 
 }
 
 /// The fields of a value that is an object, to be changed; their values stay text.
-fn open<'v, 'a>(value: &'v mut Value<'a>) -> Option<&'v mut Fields<'a>> {
+pub(super) fn open<'v, 'a>(value: &'v mut Value<'a>) -> Option<&'v mut Fields<'a>> {
     if let Value::Raw(text) = value {
         let mut fields = Fields::default();
         if !fields.append_with(None, |into| json::read_fields(text, into)) {

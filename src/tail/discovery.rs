@@ -2,8 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::identity::{FileId, Stamp};
 use super::pattern::Pattern;
@@ -15,6 +17,25 @@ pub struct Selection {
     pub files: Vec<Pattern>,
     /// The files it leaves to later routes.
     pub exclude: Vec<Pattern>,
+    /// Of what the patterns take, it takes only these.
+    pub only: Option<Only>,
+}
+
+/// A condition on paths, said by somebody else.
+#[derive(Clone)]
+pub struct Only(Arc<dyn Fn(&Path) -> bool + Send + Sync>);
+
+impl Only {
+    /// Those of which this is true.
+    pub fn those(condition: impl Fn(&Path) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(condition))
+    }
+}
+
+impl fmt::Debug for Only {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Only(…)")
+    }
 }
 
 impl Selection {
@@ -22,6 +43,7 @@ impl Selection {
     pub fn takes(&self, path: &Path) -> bool {
         self.files.iter().any(|pattern| pattern.matches(path))
             && !self.exclude.iter().any(|pattern| pattern.matches(path))
+            && self.only.as_ref().is_none_or(|only| (only.0)(path))
     }
 }
 
@@ -200,7 +222,7 @@ mod tests {
         let patterns = |texts: &[&str]| {
             texts.iter().map(|text| Pattern::new(&format!("{}{text}", root.display())).unwrap()).collect()
         };
-        Selection { files: patterns(files), exclude: patterns(exclude) }
+        Selection { files: patterns(files), exclude: patterns(exclude), only: None }
     }
 
     fn names(root: &Path, routes: &[Selection]) -> Vec<(String, usize)> {

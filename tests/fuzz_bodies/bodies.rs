@@ -16,7 +16,7 @@ use kinetail::disk::HostDisk;
 use kinetail::encode::{Encoder, FileContext};
 use kinetail::event::{Fields, Message};
 use kinetail::kubernetes::Pod;
-use kinetail::process::{Chain, ParseJson, Step};
+use kinetail::process::{Action, Chain, Context, Parse, Parser, Step};
 use kinetail::record::Records;
 use kinetail::source::{Incarnation, Mark, Position, Stream};
 use kinetail::tail::{Lines, Pattern, checkpoint};
@@ -136,24 +136,26 @@ fn check_record(record: &[u8]) {
 /// A message that a route's steps work on.
 pub(crate) fn parse_json(bytes: &[u8]) {
     let parse = |under: Option<&str>, keep_original| {
-        Step::ParseJson(ParseJson { under: under.map(str::to_owned), keep_original })
+        let under = under.map(str::to_owned);
+        Step::from(Action::Parse(Parse { under, keep_original, ..Parse::with(Parser::Json) }))
     };
     let chains = [
         vec![parse(None, false)],
         vec![parse(None, true), parse(None, false)],
-        vec![parse(Some("a.b"), false), Step::Remove(vec!["a.b.c".into(), "time".into()])],
+        vec![parse(Some("a.b"), false), Action::Remove(vec!["a.b.c".into(), "time".into()]).into()],
         vec![
             parse(None, false),
-            Step::Rename([("a".into(), "b".into()), ("b.c".into(), "a".into())].into()),
-            Step::Add(vec![("x.y".into(), json!("z")), ("a.b.c".into(), json!(1))]),
+            Action::Rename([("a".into(), "b".into()), ("b.c".into(), "a".into())].into()).into(),
+            Action::Add(vec![("x.y".into(), json!("z")), ("a.b.c".into(), json!(1))]).into(),
         ],
     ];
     let message = Message { start: 7, stream: Stream::Stdout, time: None, body: bytes, cut: false };
     for steps in chains {
         let chain = Chain::new(steps);
         let mut record = Vec::new();
-        let fields = chain.run(&message, Fields::default());
-        encoder().encode_fields(&message, &fields, "1970-01-01T00:00:00Z", &mut record);
+        let time_read = "1970-01-01T00:00:00Z";
+        let made = chain.run(&Context { message: &message, time_read }, Fields::default());
+        encoder().encode_fields(&message, &made.fields, time_read, &mut record);
         check_record(&record);
         assert!(record.len() <= 13 * bytes.len() + 400, "{} bytes of {}", record.len(), bytes.len());
     }

@@ -7,6 +7,7 @@ use tracing::{debug, error};
 use super::Pipeline;
 use super::block::Scratch;
 use super::lane::Cursor;
+use crate::agent::open::nowhere;
 use crate::buffer::{Append, Body, Step};
 use crate::source::{Incarnation, Position};
 use crate::tail::identity::Proof;
@@ -44,6 +45,12 @@ impl Pipeline {
         if proof.end > entry.proof.end {
             entry.proof = proof;
         }
+        if cursor.to.is_empty() {
+            // Its lines go nowhere.
+            let read = entry.progress.iter_mut().find(|progress| progress.to == nowhere());
+            read.into_iter().for_each(|read| read.position = position.clone());
+            return stuck;
+        }
         let records = &scratch.records;
         scratch.source.clear();
         if !records.is_empty() {
@@ -52,7 +59,7 @@ impl Pipeline {
             serde_json::to_writer(&mut scratch.source, &bare)
                 .expect("an entry is always JSON, and memory takes it");
         }
-        let body = Body::new(&scratch.source, records);
+        let all = Body::new(&scratch.source, records);
         for out in &cursor.to {
             // Before the position passes them.
             let casualties = &scratch.casualties;
@@ -62,6 +69,10 @@ impl Pipeline {
                 stuck.to.push(*out);
                 continue;
             }
+            let selected =
+                scratch.selected.iter().find(|(other, _)| other == out).map(|(_, records)| records);
+            let body = selected.map(|records| Body::new(&scratch.source, records));
+            let (records, body) = (selected.unwrap_or(records), body.as_ref().unwrap_or(&all));
             let appender = &mut self.outs[*out];
             let name = appender.queue().name().clone();
             let repair = entry
@@ -76,7 +87,7 @@ impl Pipeline {
                 };
                 let step =
                     Step { turn: self.turn, incarnation, from, to: position, repair: cursor.is_repair() };
-                match appender.append(&body, &step, wall) {
+                match appender.append(body, &step, wall) {
                     Append::Done => {
                         self.paused[*out] = None;
                         self.totals.frames.inc();

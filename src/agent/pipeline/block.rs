@@ -4,14 +4,14 @@ use std::time::{Instant, SystemTime};
 
 use tracing::warn;
 
-use super::Pipeline;
 use super::append::Stuck;
 use super::lane::Lane;
 use super::rate::{GivenUp, LEAST};
+use super::{Pipeline, Plan};
 use crate::agent::casualties::Casualties;
 use crate::encode::{self, Encoder};
 use crate::event::{Fields, Message};
-use crate::process::Chain;
+use crate::process::{Context, Fate, StepCounts};
 use crate::record::Records;
 use crate::source::{Incarnation, Position};
 use crate::tail::identity::Proof;
@@ -27,6 +27,8 @@ const LINE_OVERHEAD: usize = 64 << 10;
 pub(super) struct Scratch {
     pub(super) block: Vec<u8>,
     pub(super) records: Records,
+    /// What of them goes to destinations that have a condition.
+    pub(super) selected: Vec<(usize, Records)>,
     pub(super) casualties: Casualties,
     pub(super) fields: Fields<'static>,
     pub(super) source: Vec<u8>,
@@ -116,7 +118,7 @@ impl Pipeline {
             want = want.min(bucket.bytes().max(LEAST));
         }
         let before = bucket;
-        let (consumed, mid_line, full, count, given_up) = loop {
+        let (consumed, mid_line, full, count, given_up, nowhere) = loop {
             bucket = before;
             let read = match self.tailer.read(incarnation, &cursor.proof, want, &mut scratch.block, now) {
                 Ok(ReadOutcome::Bytes(read)) => read,
@@ -134,14 +136,23 @@ impl Pipeline {
                 && !cursor.is_repair()
                 && (to_end || self.tailer.has_ended(incarnation, now));
             scratch.records.clear();
+            let plan = &self.plans[lane.route];
+            scratch.selected.retain(|(out, _)| plan.when.iter().any(|(other, _)| other == out));
+            for (out, _) in &plan.when {
+                match scratch.selected.iter_mut().find(|(other, _)| other == out) {
+                    Some((_, records)) => records.clear(),
+                    None => scratch.selected.push((*out, Records::default())),
+                }
+            }
             scratch.casualties.clear();
             let mut lines = Lines::new(&scratch.block, at, mid_line, max_line, last);
-            let plan = &self.plans[lane.route];
             let time_read = encode::time_read(wall);
             let mut emit = Emit {
                 encoder: &mut lane.encoder,
-                chain: &plan.chain,
+                plan,
+                nowhere: 0,
                 records: &mut scratch.records,
+                selected: &mut scratch.selected,
                 fields: &mut scratch.fields,
                 time_read: &time_read,
                 now,
@@ -176,19 +187,19 @@ impl Pipeline {
                     });
                 }
             });
-            let given_up = emit.given_up;
+            let (given_up, nowhere) = (emit.given_up, emit.nowhere);
             if cursor.decoder.wants_text() {
                 cursor.read_again();
                 // What was made of this block is made once more.
                 lane.encoder.take_counts();
-                self.plans[lane.route].chain.take_failures();
+                self.plans[lane.route].chain.take_counts();
                 return Turn::More;
             }
             if rereading {
                 // They are dead letters already.
                 casualties.clear();
             }
-            break (consumed, lines.mid_line(), full, count, given_up);
+            break (consumed, lines.mid_line(), full, count, given_up, nowhere);
         };
         self.count(lane, index);
         let cursor = &mut lane.cursors[index];
@@ -220,6 +231,9 @@ impl Pipeline {
         if !all && is_first {
             self.totals.lines.inc_by(count);
             self.totals.bytes.inc_by(end - at);
+            let plan = &self.plans[lane.route];
+            let counts = StepCounts { step: plan.chain.len(), name: "to", failed: 0, dropped: nowhere };
+            self.totals.count_step(plan.name.as_str(), &counts);
         }
         // They stay where they are; the log file is their buffer until there is room.
         if !lane.leave_behind(index, &to, room, self.plans[lane.route].format, self.limits()) {
@@ -239,8 +253,9 @@ impl Pipeline {
         let encoded = lane.encoder.take_counts();
         self.totals.invalid_utf8.inc_by(encoded.invalid_utf8);
         self.totals.renamed_fields.inc_by(encoded.renamed_fields);
-        for failures in self.plans[lane.route].chain.take_failures() {
-            self.totals.step_failures.inc_by(failures.count);
+        let plan = &self.plans[lane.route];
+        for counts in plan.chain.take_counts() {
+            self.totals.count_step(plan.name.as_str(), &counts);
         }
     }
 }
@@ -248,8 +263,11 @@ impl Pipeline {
 /// Where decoded messages go.
 struct Emit<'a> {
     encoder: &'a mut Encoder,
-    chain: &'a Chain,
-    pub(super) records: &'a mut Records,
+    plan: &'a Plan,
+    /// Messages that went to no destination.
+    nowhere: u64,
+    records: &'a mut Records,
+    selected: &'a mut [(usize, Records)],
     pub(super) fields: &'a mut Fields<'static>,
     time_read: &'a str,
     now: Instant,
@@ -259,29 +277,54 @@ struct Emit<'a> {
 }
 
 impl Emit<'_> {
-    fn message(&mut self, message: &Message<'_>) {
-        let Self { encoder, chain, records, fields, time_read, now, bucket, given_up } = self;
+    /// Returns the name of a step that makes a dead letter of the message.
+    fn message(&mut self, message: &Message<'_>) -> Option<&'static str> {
+        let Self { encoder, plan, nowhere, records, selected, fields, time_read, now, bucket, given_up } =
+            self;
         if let Some(bucket) = bucket {
             let bytes = message.body.len() as u64;
             if bucket.empty_until(*now).is_some() {
                 given_up.messages += 1;
                 given_up.bytes += bytes;
-                return;
+                return None;
             }
             bucket.take(bytes, 1);
         }
-        if chain.is_empty() {
+        if plan.to.is_empty() {
+            *nowhere += 1;
+            return None;
+        }
+        if plan.chain.is_empty() && plan.when.is_empty() {
             records.push_with(|out| {
                 encoder.encode(message, time_read, out);
                 true
             });
-            return;
+            return None;
         }
-        let processed = chain.run(message, std::mem::take(*fields));
-        records.push_with(|out| {
-            encoder.encode_fields(message, &processed, time_read, out);
-            true
-        });
-        **fields = processed.recycle();
+        let context = Context { message, time_read };
+        let made = plan.chain.run(&context, std::mem::take(*fields));
+        let failed = match made.fate {
+            Fate::Send => {
+                let message = Message { time: made.time.as_deref().or(message.time), ..*message };
+                records.push_with(|out| {
+                    encoder.encode_fields(&message, &made.fields, time_read, out);
+                    true
+                });
+                let mut wanted = plan.when.len() < plan.to.len();
+                for (out, when) in &plan.when {
+                    if when.holds(&made.fields, &context) {
+                        wanted = true;
+                        let of = selected.iter_mut().filter(|(other, _)| other == out);
+                        of.for_each(|(_, selected)| selected.push_last_of(records));
+                    }
+                }
+                *nowhere += u64::from(!wanted);
+                None
+            }
+            Fate::Drop => None,
+            Fate::DeadLetter(step) => Some(step.name),
+        };
+        **fields = made.fields.recycle();
+        failed
     }
 }

@@ -23,12 +23,13 @@ use self::block::{Scratch, Turn};
 use self::groups::Groups;
 use self::lane::{Cursor, Lane};
 use super::casualties::Graves;
+use super::open::nowhere;
 use super::totals::Totals;
 use crate::buffer::{Appender, DeadLetters};
 use crate::decode::{Format, Limits};
-use crate::encode::{Encoder, FileContext};
+use crate::encode::{Encoder, FileContext, Layout};
 use crate::kubernetes::Pod;
-use crate::process::Chain;
+use crate::process::{Chain, Condition};
 use crate::source::{Incarnation, RouteName};
 use crate::tail::{Bucket, RateLimit, TailSettings, Tailer};
 
@@ -39,8 +40,11 @@ pub(super) struct Plan {
     pub(super) chain: Chain,
     /// How fast its files may be read.
     pub(super) rate: Option<RateLimit>,
-    /// The indices of its destinations.
+    pub(super) layout: Layout,
+    /// The indices of its destinations. Without any, lines are dropped and counted.
     pub(super) to: Vec<usize>,
+    /// Those of them that get only messages of which a condition holds.
+    pub(super) when: Vec<(usize, Condition)>,
 }
 
 /// The state of reading: plain code that is told the time and what happened.
@@ -239,7 +243,7 @@ impl Pipeline {
         let plan = &self.plans[route];
         let kubernetes = Pod::from_path(&entry.path).map(|pod| pod.fields());
         let context = FileContext { path: &entry.path, host: &self.host, kubernetes: kubernetes.as_ref() };
-        let encoder = Encoder::new(self.node, incarnation, context);
+        let encoder = Encoder::with(plan.layout.clone(), self.node, incarnation, context);
         let mut cursors: Vec<Cursor> = Vec::new();
         for out in &plan.to {
             let name = self.outs[*out].queue().name();
@@ -253,6 +257,10 @@ impl Pipeline {
                     cursors.push(Cursor::at(vec![*out], position, entry.proof, plan.format, limits));
                 }
             }
+        }
+        if plan.to.is_empty() {
+            let read = entry.progress.iter().find(|progress| progress.to == nowhere())?;
+            cursors.push(Cursor::at(Vec::new(), read.position.clone(), entry.proof, plan.format, limits));
         }
         let repairs = entry.repairs.clone();
         self.lanes

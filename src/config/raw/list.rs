@@ -45,6 +45,12 @@ impl<T> Default for List<T> {
     }
 }
 
+impl<T> Default for Entries<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
 impl<T> Default for OneOrMany<T> {
     fn default() -> Self {
         Self(List::default())

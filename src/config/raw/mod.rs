@@ -6,25 +6,36 @@
 //! is missing, and the rest of the file can still be looked at.
 
 mod aws;
+mod condition;
 mod destinations;
 mod limits;
 mod list;
+mod parsers;
+mod record;
 mod role;
 mod routes;
 mod scalar;
+mod steps;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(super) use condition::{Condition, FieldTest};
 pub(super) use destinations::{
     AggregationKind, CompressionKind, Destination, Directory, Firehose, Kinesis, PackingKind,
 };
 pub(super) use limits::{DeadLetters, Queue, RetryPauses, WhenLettersFull, WhenQueueFull};
 pub(super) use list::{Entries, List, OneOrMany};
-pub(super) use routes::{
-    FormatName, Parse, ParseWith, ParserName, Rate, RateOf, Route, StartPosition, Step, WhenRateExceeded,
+pub(super) use parsers::{
+    AccessOptions, CsvOptions, KeyValueOptions, Parse, ParseOptions, ParseWith, ParserName, RegexOptions,
+    SyslogFormName, TypeName, TypeOfField,
 };
-pub(super) use scalar::{FieldName, FilePath, Folder, Form, Glob, Listen, LogFilter, Name, Size, Text, Time};
+pub(super) use record::{PresetOfRecord, Record, RecordNames};
+pub(super) use routes::{FormatName, PodMatch, Rate, RateOf, Route, StartPosition, Target, WhenRateExceeded};
+pub(super) use scalar::{
+    FieldName, FilePath, Folder, Form, Glob, Listen, LogFilter, Name, NameGlob, Size, Text, Time,
+};
+pub(super) use steps::{BesideStep, OnErrorName, PresetName, Redact, Step, StepAction, TimeStep};
 
 use crate::buffer::{BufferSettings, Durability};
 use crate::tail::TailSettings;
@@ -52,6 +63,8 @@ pub(super) struct File {
     pub(super) admin: Option<Admin>,
     /// kinetail's own log, on standard error.
     pub(super) log: Log,
+    /// How the records of all routes lie that do not say it themselves.
+    pub(super) record: Record,
     /// Where records go: a name of your choice (1 to 64 of `A-Z a-z 0-9 _ . -`; it is also the name of the
     /// buffer's folder, so renaming a destination begins a new buffer) and what is there.
     #[schemars(
@@ -78,6 +91,7 @@ impl Default for File {
             drain_timeout: Time(std::time::Duration::from_secs(20)),
             admin: None,
             log: Log::default(),
+            record: Record::default(),
             destinations: None,
             routes: None,
         }

@@ -1,11 +1,10 @@
 //! `routes`, as typed.
 
-use std::borrow::Cow;
-
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Entries, FieldName, Glob, List, Name, OneOrMany, Size};
+use super::scalar::NameGlob;
+use super::{Condition, Glob, List, Name, OneOrMany, Record, Size, Step};
 
 /// Which files, how their lines are read, what is done with them and where they go.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
@@ -27,6 +26,9 @@ pub(crate) struct Route {
     /// The files it leaves to later routes: patterns as in `files`.
     #[schemars(example = &["/var/log/pods/openshift-*/*/*.log"])]
     pub(crate) exclude: OneOrMany<Glob>,
+    /// Of these files, only the logs of the pods and containers whose names match, as the files' paths tell them.
+    #[serde(rename = "match")]
+    pub(crate) pods: Option<PodMatch>,
     /// How the lines are written.
     pub(crate) format: FormatName,
     /// Where reading begins in files that are there when the route starts for the first time ever. Files that
@@ -38,13 +40,53 @@ pub(crate) struct Route {
     pub(crate) rate_limit: Option<Rate>,
     /// What is done with each message, in this order.
     pub(crate) process: List<Step>,
-    /// The destinations, by their names.
+    /// How its records lie, in place of what the section `record` says.
+    pub(crate) record: Option<Record>,
+    /// The destinations, by their names. In a list, `{destination: NAME, when: CONDITION}` sends only messages of
+    /// which the condition holds after all steps. `[]` reads the files, drops their messages and counts them.
     #[schemars(
         required,
         example = &["archive"],
         extend("x-missing" = "name one or more of the destinations, such as `to: [NAME]`")
     )]
-    pub(crate) to: Option<OneOrMany<String>>,
+    pub(crate) to: Option<OneOrMany<Target>>,
+}
+
+/// A destination of a route.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub(crate) enum Target {
+    /// By its name.
+    Named(String),
+    /// With a condition.
+    With(TargetOptions),
+}
+
+/// A destination with a condition.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct TargetOptions {
+    /// The destination's name.
+    #[schemars(required, extend("x-missing" = "name the destination, such as `destination: NAME`"))]
+    pub(crate) destination: Option<String>,
+    /// It gets only messages of which this holds.
+    pub(crate) when: Option<Condition>,
+}
+
+/// Names of pods and containers: patterns with `*`, `?`, `[…]` and `{a,b}`. All that are said must match.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct PodMatch {
+    /// Namespaces.
+    #[schemars(example = &["payments", "shop-*"])]
+    pub(crate) namespace: OneOrMany<NameGlob>,
+    /// Pods' names.
+    #[schemars(example = &["web-*"])]
+    pub(crate) pod: OneOrMany<NameGlob>,
+    /// Containers' names.
+    #[schemars(example = &["app"])]
+    pub(crate) container: OneOrMany<NameGlob>,
 }
 
 /// A limit of reading: bytes or lines a second, or both. A second's worth may come at once.
@@ -111,77 +153,4 @@ pub(crate) enum StartPosition {
     End,
     /// at their beginning
     Beginning,
-}
-
-/// One step of `process`. A step has one key.
-#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Step {
-    /// Parses the message. What does not parse keeps its text, and is counted.
-    Parse(Parse),
-    /// Sets fields to fixed values: texts, numbers, booleans or null. Dots reach into objects.
-    Add(#[schemars(example = serde_json::json!({"cluster": "prod-1"}))] Entries<FieldValue>),
-    /// Removes fields. Dots reach into objects.
-    Remove(#[schemars(example = &["kubernetes.pod_id"])] OneOrMany<FieldName>),
-    /// Renames fields: the old name and the new one.
-    Rename(#[schemars(example = serde_json::json!({"msg": "message"}))] Entries<FieldName>),
-}
-
-/// A parser: its name, or its name with settings.
-#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
-#[serde(untagged)]
-#[schemars(inline)]
-pub(crate) enum Parse {
-    /// A parser's name.
-    Named(ParserName),
-    /// A parser's name and its settings.
-    With(ParseWith),
-}
-
-/// A parser that can be named without settings.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[schemars(inline)]
-pub(crate) enum ParserName {
-    /// the message is a JSON object, whose fields become the record's
-    Json,
-}
-
-/// A parser with settings.
-#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[schemars(inline)]
-pub(crate) enum ParseWith {
-    /// The message is a JSON object.
-    Json(JsonOptions),
-}
-
-/// Settings of the JSON parser.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct JsonOptions {
-    /// Puts the object under this field. Without it the object's fields become the record's own.
-    #[schemars(example = &"app")]
-    pub(crate) under: Option<FieldName>,
-    /// Keeps the text of the message in `log` beside the parsed fields.
-    pub(crate) keep_original: bool,
-}
-
-/// A value of `add`: a text, a number, a boolean or null.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(transparent)]
-pub(crate) struct FieldValue(pub(crate) serde_json::Value);
-
-impl JsonSchema for FieldValue {
-    fn schema_name() -> Cow<'static, str> {
-        "FieldValue".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": ["string", "number", "boolean", "null"] })
-    }
 }

@@ -13,6 +13,8 @@ use super::aws::{
     read_endpoint, read_firehose_stream, read_kinesis_stream, read_partition_key, read_region, read_role_arn,
     read_sts,
 };
+use crate::kubernetes::NamePattern;
+use crate::process;
 use crate::tail::Pattern;
 use crate::units::{ByteSize, format_duration, parse_duration};
 
@@ -109,6 +111,12 @@ scalars! {
     /// A dotted name of a field.
     FieldName(String), "field", "the name of a field",
         read_field, Clone::clone;
+    /// A pattern of a pod's, namespace's or container's name.
+    NameGlob(NamePattern), "name-pattern", "a pattern of a name such as shop-*",
+        NamePattern::new, |pattern| pattern.as_str().to_owned();
+    /// A regular expression.
+    Regex(process::Pattern), "regex", "a regular expression",
+        process::Pattern::new, |pattern| pattern.as_str().to_owned();
     /// The name of a delivery stream.
     FirehoseStream(String), "firehose-stream", "the name of a delivery stream",
         read_firehose_stream, Clone::clone;

@@ -169,7 +169,7 @@ impl Checker<'_> {
         }
     }
 
-    /// One object of several, told apart by its only key.
+    /// One object of several, told apart by its only key, or by the only one of its keys that names a step.
     fn visit_step(
         &mut self,
         objects: &[&Schema],
@@ -180,13 +180,21 @@ impl Checker<'_> {
     ) -> Option<Value> {
         let names: Vec<&str> = objects.iter().filter_map(|object| only_key(object)).collect();
         let known = || names.iter().copied();
-        let [entry] = entries else {
-            let message = if entries.is_empty() {
-                format!("is empty; allowed: {}", listed(known()))
+        let beside = |entry: &&Entry| {
+            let properties = objects.first().and_then(|object| object.get("properties"));
+            properties.is_some_and(|properties| properties.get(&entry.key).is_some())
+                && !names.contains(&entry.key.as_str())
+        };
+        let steps: Vec<&Entry> = entries.iter().filter(|entry| !beside(entry)).collect();
+        let [entry] = steps[..] else {
+            let message = if steps.is_empty() {
+                let what = if entries.is_empty() { "is empty" } else { "does not say what it does" };
+                format!("{what}; allowed: {}", listed(known()))
             } else {
+                let beside = if entries.len() > steps.len() { " of these" } else { "" };
                 format!(
-                    "has {} keys and must have one; write each as an item of its own, with a dash",
-                    entries.len()
+                    "has {} keys{beside} and must have one; write each as an item of its own, with a dash",
+                    steps.len()
                 )
             };
             self.findings.add(node.place, path, message);
@@ -197,7 +205,7 @@ impl Checker<'_> {
                 let Value::Mapping(value) = self.visit_map(objects[index], entries, owner, path) else {
                     return None;
                 };
-                (!value.is_empty()).then_some(Value::Mapping(value))
+                value.contains_key(entry.key.as_str()).then_some(Value::Mapping(value))
             }
             None => {
                 let near = did_you_mean(&entry.key, known());

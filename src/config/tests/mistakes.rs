@@ -46,7 +46,7 @@ routes:
     let packing = format!("8:3: destinations.archive.packing: {PACKING}");
     let expected = [
         "2:1: data_dirr: unknown key; did you mean `data_dir`?; allowed here: data_dir, host, tail, buffer, \
-         drain_timeout, admin, log, destinations, routes",
+         drain_timeout, admin, log, record, destinations, routes",
         r#"4:13: tail.max_line: "1 MegaByte" is not a size; write it like 512KiB, 64MiB or 4GiB"#,
         r#"5:10: tail.watch: "inotify" is not known here; allowed: auto, poll"#,
         "6:16: tail.rotate_wait: a time such as 500ms or 5s is needed here, not `5`",
@@ -68,9 +68,10 @@ routes:
         r#"24:29: routes[0].files[1]: "var/log/x" is not an absolute path; begin it with a /"#,
         "25:10: routes[0].to[0]: there is no destination \"archiv\"; did you mean `archive`?; there are: \
          archive, audit, lake",
-        "27:9: routes[0].process[0].prase: unknown key; did you mean `parse`?; allowed here: parse, add, \
-         remove, rename",
-        r#"28:16: routes[0].process[1].parse: "jsn" is not known here; did you mean `json`?; allowed: json"#,
+        "27:9: routes[0].process[0].prase: unknown key; did you mean `parse`?; allowed here: parse, time, \
+         single_line, add, remove, rename, flatten, nest, keys, redact, truncate, level, drop, keep, sample",
+        "28:16: routes[0].process[1].parse: \"jsn\" is not known here; did you mean `json`?; allowed: json, logfmt, \
+         common_apache_log, combined_apache_log, apache_error_log, nginx_access, nginx_error, syslog, klog, key_value",
         "29:14: routes[0].process[2].add: a map of keys and values is needed here, not a list",
         r#"30:11: routes[1].name: "a" is also the name of routes[0]; every route needs its own"#,
         "31:13: routes[1].files[0]: \"/var/log/[a.log\" is not a pattern: unclosed character class; missing ']'",
@@ -181,8 +182,7 @@ routes: [{files: /x, to: d}]"
         (
             "destinations: {'a/b': {type: directory, path: x}}\nroutes: [{files: [], to: []}]".to_owned(),
             "1:16: destinations.\"a/b\": \"a/b\" is no name; use 1 to 64 of A-Z a-z 0-9 _ . -\n\
-             2:18: routes[0].files: is empty; name at least one pattern\n\
-             2:26: routes[0].to: is empty; name at least one destination",
+             2:18: routes[0].files: is empty; name at least one pattern",
         ),
         (
             "destinations: {d: {type: directory, path: x}}
@@ -191,9 +191,9 @@ routes: [{files: /x, to: d, process: [{add: {}}, {rename: {a: a}}, {remove: [a..
             "2:45: routes[0].process[0].add: is empty; name at least one field, or leave the step out\n\
              2:63: routes[0].process[1].rename.a: is renamed to itself; leave it out\n\
              2:78: routes[0].process[2].remove[0]: \"a..b\" is not the name of a field; write it like level or http.status\n\
-             2:86: routes[0].process[3]: is empty; allowed: parse, add, remove, rename\n\
+             2:86: routes[0].process[3]: is empty; allowed: parse, time, single_line, add, remove, rename, flatten, nest, keys, redact, truncate, level, drop, keep, sample\n\
              2:90: routes[0].process[4]: has 2 keys and must have one; write each as an item of its own, with a dash\n\
-             2:112: routes[0].process[5]: `parse: …` or `add: …` or `remove: …` or `rename: …` is needed here, not \"parse\"",
+             2:112: routes[0].process[5]: `parse: …` or `time: …` or `single_line: …` or `add: …` or `remove: …` or `rename: …` or `flatten: …` or `nest: …` or `keys: …` or `redact: …` or `truncate: …` or `level: …` or `drop: …` or `keep: …` or `sample: …` is needed here, not \"parse\"",
         ),
     ] {
         assert_eq!(messages(&text).join("\n"), message, "{text}");

@@ -3,6 +3,8 @@
 mod examples;
 mod hostile;
 mod mistakes;
+mod routing;
+mod steps;
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +13,7 @@ use super::*;
 use crate::buffer::{Durability, QueueSettings, WhenFull};
 use crate::decode::Format;
 use crate::deliver::{Aggregation, Destination, Packing, PartitionKey};
-use crate::process::{ParseJson, Step};
+use crate::process::{Action, Parse, Parser};
 use crate::tail::StartAt;
 use crate::units::ByteSize;
 
@@ -109,16 +111,22 @@ fn what_is_written_becomes_settings() {
     assert_eq!(
         payments.process,
         [
-            Step::ParseJson(ParseJson::default()),
-            Step::ParseJson(ParseJson { under: Some("app".to_owned()), keep_original: true }),
-            Step::Add(vec![
+            Action::Parse(Parse::with(Parser::Json)).into(),
+            Action::Parse(Parse {
+                under: Some("app".to_owned()),
+                keep_original: true,
+                ..Parse::with(Parser::Json)
+            })
+            .into(),
+            Action::Add(vec![
                 ("cluster".to_owned(), "prod".into()),
                 ("shard".to_owned(), 7.into()),
                 ("hot".to_owned(), true.into()),
                 ("none".to_owned(), serde_json::Value::Null),
-            ]),
-            Step::Remove(vec!["secret".to_owned()]),
-            Step::Rename([("msg".to_owned(), "message".to_owned())].into()),
+            ])
+            .into(),
+            Action::Remove(vec!["secret".to_owned()]).into(),
+            Action::Rename([("msg".to_owned(), "message".to_owned())].into()).into(),
         ]
     );
     assert_eq!(nginx.name.as_str(), "route-2");
@@ -181,12 +189,13 @@ routes:
     assert_eq!(d.aws.profile, None);
     assert_eq!(
         config.routes[0].process,
-        [Step::Add(vec![
+        [Action::Add(vec![
             ("trap".to_owned(), "[a, b] # {c: d}".into()),
             ("five".to_owned(), "5".into()),
             ("six".to_owned(), 6.into()),
             ("price".to_owned(), "5$".into()),
-        ])]
+        ])
+        .into()]
     );
 }
 

@@ -2,8 +2,11 @@
 //! together. What a single value may be was checked against the schema before; what was refused there is
 //! `None` here, and is passed over without another word.
 
+mod condition;
 mod destinations;
+mod record;
 mod routes;
+mod steps;
 
 use std::collections::BTreeSet;
 
@@ -34,7 +37,8 @@ pub(super) fn validate(
     let routes = file.routes.map(|routes| routes.0);
     let names: Option<Vec<&str>> =
         entries.as_ref().map(|entries| entries.iter().map(|(name, _)| name.as_str()).collect());
-    let routes = validator.routes(&root.key("routes"), routes.as_deref(), names.as_deref());
+    let layout = validator.record(&root.key("record"), &file.record);
+    let routes = validator.routes(&root.key("routes"), routes.as_deref(), names.as_deref(), &layout);
     let destinations = validator.destinations(&root.key("destinations"), entries?, &buffer);
     let routes = routes?;
     validator.warn_of_unused(&destinations, &routes);

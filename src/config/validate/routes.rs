@@ -1,4 +1,4 @@
-//! `routes`: names that must differ, destinations that must exist, steps that must do something.
+//! `routes`: names that must differ, destinations that must exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,9 @@ use crate::config::diagnostics::{Path, did_you_mean};
 use crate::config::raw;
 use crate::config::settings::RouteConfig;
 use crate::decode::Format;
-use crate::process::{ParseJson, Step};
+use crate::encode::Layout;
+use crate::kubernetes::PodPattern;
+use crate::process::Condition;
 use crate::source::{DestinationName, RouteName};
 use crate::tail::{Pattern, RateLimit, RatePer, StartAt, WhenExceeded};
 
@@ -20,6 +22,7 @@ impl Validator<'_> {
         path: &Path,
         typed: Option<&[Option<raw::Route>]>,
         destinations: Option<&[&str]>,
+        layout: &Layout,
     ) -> Option<Vec<RouteConfig>> {
         let typed = typed?;
         if typed.is_empty() {
@@ -55,12 +58,15 @@ impl Validator<'_> {
             }
             self.warn_of_shadowed(&path, index, route, &mut earlier);
             let files = self.patterns(&path.key("files"), route.files.as_ref());
-            let to = self.targets(&path.key("to"), route.to.as_ref(), destinations);
+            let (to, when) = self.targets(&path.key("to"), route.to.as_ref(), destinations);
+            let record = route.record.as_ref().map(|record| self.record(&path.key("record"), record));
+            let pods = route.pods.as_ref().map(|pods| self.pods(&path.key("match"), pods));
             let process = self.steps(&path.key("process"), &route.process);
             routes.push(RouteConfig {
                 name: RouteName::from(name.as_str()),
                 files,
                 exclude: route.exclude.iter().map(|(_, glob)| glob.0.clone()).collect(),
+                pods,
                 format: match route.format {
                     raw::FormatName::Plain => Format::Plain,
                     raw::FormatName::Cri => Format::Cri,
@@ -72,7 +78,9 @@ impl Validator<'_> {
                 },
                 rate_limit: self.rate_limit(&path.key("rate_limit"), route.rate_limit.as_ref()),
                 process,
+                layout: record.unwrap_or_else(|| layout.clone()),
                 to,
+                when,
             });
         }
         Some(routes)
@@ -107,24 +115,29 @@ impl Validator<'_> {
         typed.iter().map(|(_, glob)| glob.0.clone()).collect()
     }
 
+    /// The destinations of a route, and the conditions of those that have one.
     fn targets(
         &mut self,
         path: &Path,
-        typed: Option<&raw::OneOrMany<String>>,
+        typed: Option<&raw::OneOrMany<raw::Target>>,
         destinations: Option<&[&str]>,
-    ) -> Vec<DestinationName> {
-        let Some(typed) = typed else {
-            return Vec::new();
-        };
-        if typed.is_empty() {
-            self.error(path, "is empty; name at least one destination");
-        }
+    ) -> (Vec<DestinationName>, Vec<(DestinationName, Condition)>) {
+        let (mut to, mut conditions) = (Vec::new(), Vec::new());
         let mut seen = BTreeSet::new();
-        for (index, name) in typed.iter() {
+        for (index, target) in typed.into_iter().flat_map(raw::OneOrMany::iter) {
             let path = path.index(index);
+            let (name, when) = match target {
+                raw::Target::Named(name) => (name, None),
+                raw::Target::With(with) => {
+                    let Some(name) = &with.destination else { continue };
+                    (name, with.when.as_ref().map(|when| self.condition(&path.key("when"), when)))
+                }
+            };
             if !seen.insert(name) {
                 self.error(&path, format!("{name:?} is there twice; keep one"));
             }
+            to.push(DestinationName::from(name.as_str()));
+            conditions.extend(when.map(|when| (DestinationName::from(name.as_str()), when)));
             // Without a list of destinations it is that which is missing.
             let Some(known) = destinations.filter(|known| !known.contains(&name.as_str())) else {
                 continue;
@@ -133,65 +146,18 @@ impl Validator<'_> {
             let known = known.join(", ");
             self.error(&path, format!("there is no destination {name:?}{near}; there are: {known}"));
         }
-        typed.iter().map(|(_, name)| DestinationName::from(name.as_str())).collect()
+        (to, conditions)
     }
 
-    fn steps(&mut self, path: &Path, typed: &raw::List<raw::Step>) -> Vec<Step> {
-        typed.iter().map(|(index, step)| self.step(&path.index(index), step)).collect()
-    }
-
-    fn step(&mut self, path: &Path, typed: &raw::Step) -> Step {
-        match typed {
-            raw::Step::Parse(raw::Parse::Named(raw::ParserName::Json)) => {
-                Step::ParseJson(ParseJson::default())
-            }
-            raw::Step::Parse(raw::Parse::With(raw::ParseWith::Json(options))) => Step::ParseJson(ParseJson {
-                under: options.under.as_ref().map(|field| field.0.clone()),
-                keep_original: options.keep_original,
-            }),
-            raw::Step::Add(fields) => {
-                let path = path.key("add");
-                self.need_some(&path, fields.0.is_empty());
-                let values = fields.0.iter().map(|(name, value)| {
-                    self.need_field(&path, name);
-                    let value = value.as_ref().map(|value| value.0.clone());
-                    (name.clone(), value.unwrap_or_default())
-                });
-                Step::Add(values.collect())
-            }
-            raw::Step::Remove(fields) => {
-                self.need_some(&path.key("remove"), fields.is_empty());
-                Step::Remove(fields.iter().map(|(_, field)| field.0.clone()).collect())
-            }
-            raw::Step::Rename(fields) => {
-                let path = path.key("rename");
-                self.need_some(&path, fields.0.is_empty());
-                let mut names = BTreeMap::new();
-                for (from, to) in &fields.0 {
-                    self.need_field(&path, from);
-                    let Some(to) = to else { continue };
-                    if *from == to.0 {
-                        self.error(&path.key(from), "is renamed to itself; leave it out");
-                    }
-                    names.insert(from.clone(), to.0.clone());
-                }
-                Step::Rename(names)
-            }
+    fn pods(&mut self, path: &Path, typed: &raw::PodMatch) -> PodPattern {
+        let names =
+            |typed: &raw::OneOrMany<raw::NameGlob>| typed.iter().map(|(_, name)| name.0.clone()).collect();
+        let (namespaces, pods, containers): (Vec<_>, Vec<_>, Vec<_>) =
+            (names(&typed.namespace), names(&typed.pod), names(&typed.container));
+        if namespaces.is_empty() && pods.is_empty() && containers.is_empty() {
+            self.error(path, "is empty; name a `namespace`, `pod` or `container`, or leave it out");
         }
-    }
-
-    fn need_some(&mut self, path: &Path, empty: bool) {
-        if empty {
-            self.error(path, "is empty; name at least one field, or leave the step out");
-        }
-    }
-
-    fn need_field(&mut self, path: &Path, name: &str) {
-        if let Some(Err(message)) = raw::Form::named("field").map(|form| (form.check)(name)) {
-            let path = path.key(name);
-            let place = self.document.locate_key(&path);
-            self.errors.add(place, &path, message);
-        }
+        PodPattern { namespaces, pods, containers }
     }
 
     /// A pattern that an earlier route has word for word, and excludes nothing from, never takes a file.
@@ -209,7 +175,7 @@ impl Validator<'_> {
                 self.warn(&path.key("files").index(at), message);
             }
         }
-        if route.exclude.is_empty() {
+        if route.exclude.is_empty() && route.pods.is_none() {
             for (_, glob) in patterns() {
                 earlier.entry(glob.0.as_str().to_owned()).or_insert(index);
             }

@@ -262,6 +262,8 @@ fn reconcile_destinations(entry: &mut Entry, to: &[DestinationName]) {
     let furthest =
         entry.progress.iter().map(|progress| &progress.position).max_by_key(|position| position.offset);
     let furthest = furthest.cloned().unwrap_or_default();
+    // What stood in place of a destination is of no more use once there is one.
+    entry.progress.retain(|progress| !progress.to.as_str().is_empty() || to.contains(&progress.to));
     for name in to {
         if !entry.progress.iter().any(|progress| progress.to == *name) {
             entry.progress.push(Progress::at(name.clone(), furthest.clone()));

@@ -25,7 +25,7 @@ impl Bench {
         let pattern = Pattern::new(&format!("{}/*.log", root.display())).unwrap();
         let route = Route {
             name: "logs".into(),
-            selection: Selection { files: vec![pattern], exclude: Vec::new() },
+            selection: Selection { files: vec![pattern], exclude: Vec::new(), only: None },
             start_at: StartAt::Beginning,
             to: vec!["archive".into()],
         };

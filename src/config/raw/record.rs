@@ -1,0 +1,55 @@
+//! `record`, as typed.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Text;
+
+/// How records lie.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Record {
+    /// The layout.
+    pub(crate) preset: PresetOfRecord,
+    /// Other names for what a record carries than the preset's; `off` leaves it out.
+    pub(crate) names: RecordNames,
+}
+
+/// A layout of records.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(crate) enum PresetOfRecord {
+    /// `log`, `stream`, `kubernetes` and so on, as Fluent Bit names them
+    #[default]
+    FluentBit,
+    /// the message's text as it was and nothing else; where steps took it apart, its fields alone, as JSON
+    Raw,
+    /// names of the Elastic Common Schema, `@timestamp`, `message` and so on
+    Ecs,
+}
+
+/// Names of what a record carries.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RecordNames {
+    /// When the message was written.
+    #[schemars(example = &"@timestamp")]
+    pub(crate) time: Option<Text>,
+    /// The container's stream.
+    pub(crate) stream: Option<Text>,
+    /// The message's text; it cannot be left out here, a step `remove: log` does that.
+    #[schemars(example = &"message")]
+    pub(crate) log: Option<Text>,
+    /// That the end of the text is missing.
+    pub(crate) truncated: Option<Text>,
+    /// The file's path.
+    pub(crate) file: Option<Text>,
+    /// The node's or host's name.
+    pub(crate) host: Option<Text>,
+    /// What is known of the pod.
+    pub(crate) kubernetes: Option<Text>,
+    /// The record's id. Without it, a copy that was delivered twice cannot be told.
+    #[schemars(example = &"off")]
+    pub(crate) record_id: Option<Text>,
+}

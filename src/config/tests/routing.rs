@@ -1,0 +1,74 @@
+//! Routes: which pods' logs, and to which destinations.
+
+use super::*;
+use crate::encode::{Layout, Names};
+use crate::process::{Condition, Test};
+
+fn route(keys: &str) -> String {
+    format!(
+        "destinations: {{a: {{type: directory, path: x}}, b: {{type: directory, path: y}}}}\nroutes:\n- {{files: '/var/log/pods/*/*/*.log', {keys}}}\n"
+    )
+}
+
+#[test]
+fn a_route_takes_the_pods_that_match() {
+    let text = route("match: {namespace: [shop-*, pay], container: app}, to: [a, b]");
+    let config = good(&text);
+    let takes = |namespace: &str, container: &str| {
+        let path = format!("/var/log/pods/{namespace}_web-0_0c6a3d8e/{container}/0.log");
+        config.routes[0].takes(Path::new(&path))
+    };
+    assert!(takes("shop-eu", "app") && takes("pay", "app"));
+    assert!(!takes("shop", "app") && !takes("pay", "proxy"));
+    assert!(good(&route("to: [a, b]")).routes[0].takes(Path::new("/var/log/pods/x/y/z.log")));
+}
+
+#[test]
+fn destinations_may_have_conditions_and_may_be_none() {
+    let config = good(&route("to: [a, {destination: b, when: {level: error}}]"));
+    let names: Vec<&str> = config.routes[0].to.iter().map(|name| name.as_str()).collect();
+    assert_eq!(names, ["a", "b"]);
+    let when = Condition::Field { name: "level".into(), test: Test::OneOf(vec!["error".into()]) };
+    assert_eq!(config.routes[0].when, [("b".into(), when)]);
+    let config = good(&route("to: []}\n- {files: /x, to: [a, {destination: b}]"));
+    assert!(config.routes[0].to.is_empty());
+    assert_eq!((config.routes[1].to.len(), config.routes[1].when.len()), (2, 0));
+}
+
+#[test]
+fn what_is_wrong_with_a_route_is_told() {
+    for (keys, told) in [
+        ("match: {}, to: a", "routes[0].match: is empty; name a `namespace`, `pod` or `container`"),
+        ("match: {namespace: '[a'}, to: a", "routes[0].match.namespace: \"[a\" is not a pattern of a name"),
+        ("match: {pods: x}, to: a", "routes[0].match.pods: unknown key; did you mean `pod`?"),
+        (
+            "to: a, record: {preset: raw, names: {log: x}}",
+            "routes[0].record.names: has no meaning with `preset: raw`",
+        ),
+        ("to: a, record: {names: {log: off}}", "routes[0].record.names.log: cannot be left out here"),
+        (
+            "to: a, record: {names: {host: log}}",
+            "routes[0].record.names: \"log\" would be the name of two things",
+        ),
+        ("to: [{when: {x: 1}}]", "routes[0].to[0].destination: is missing; name the destination"),
+        ("to: [{destination: c}]", "routes[0].to[0]: there is no destination \"c\""),
+        ("to: [a, {destination: a, when: {x: 1}}]", "routes[0].to[1]: \"a\" is there twice; keep one"),
+        ("to: [{destination: a, when: {}}]", "routes[0].to[0].when: is empty; say what must hold"),
+    ] {
+        let messages = messages(&route(keys)).join("\n");
+        assert!(messages.starts_with("3:") && messages.contains(told), "{keys}: {messages}");
+    }
+}
+
+#[test]
+fn records_lie_as_their_route_says_or_else_as_the_file_says() {
+    let layouts = |text: &str| good(text).routes.into_iter().map(|route| route.layout).collect::<Vec<_>>();
+    let text = route("to: [a, b], record: {preset: raw}}\n- {files: /x, to: a");
+    assert_eq!(layouts(&text), [Layout::raw(), Layout::default()]);
+    let named = Names { record_id: None, log: "msg".into(), ..Names::fluent_bit() };
+    let all = format!("record: {{names: {{log: msg, record_id: off}}}}\n{text}");
+    assert_eq!(layouts(&all), [Layout::raw(), Layout::named(named, false)]);
+    let ecs = Names { host: Some("host.hostname".into()), ..Names::ecs() };
+    let text = route("to: [a, b], record: {preset: ecs, names: {host: host.hostname}}");
+    assert_eq!(layouts(&text), [Layout::named(ecs, true)]);
+}
