@@ -1,24 +1,37 @@
-"""manifests.py BINARY FILE...: checks manifests as the API server, the kubelet and kinetail would read them.
+"""manifests.py [--render] BINARY: checks manifests as the API server, the kubelet and kinetail would read them.
 
-Each resource against the schemas of three Kubernetes versions; the configuration in the ConfigMap with
-`kinetail check`; and what no schema knows: that the pod offers what the configuration counts on, and that
-the SecurityContextConstraints allow the pod.
+Each overlay renders to the single file that stands for it (`--render` writes those files anew), and holds with each
+component. Each resource against the schemas of three Kubernetes versions, those of the Prometheus operator against
+models made from its published ones; the configuration in each ConfigMap with `kinetail check`; each metric that an alert
+asks for against what the binary serves; and what no schema knows: that the pod offers what the configuration counts on,
+and that the SecurityContextConstraints allow the pod and not more.
 """
 
 import os
+import pathlib
 import re
+import signal
 import subprocess
 import sys
 import tempfile
+import urllib.request
 
 import kubernetes_validate
 import yaml
+from cloudcoil.models.prometheus_operator.v1 import PodMonitor, PrometheusRule
+from pydantic import ValidationError
 
 # The oldest that a supported OpenShift is built on, one between, and the newest that has schemas.
 VERSIONS = ["1.28", "1.32", "1.37"]
+MANIFESTS = pathlib.Path("manifests")
+OVERLAYS = ["openshift", "eks", "plain", "local"]
+# What a component can be added to, where not every overlay.
+COMPONENTS = {"host-logs": OVERLAYS, "host-network": OVERLAYS, "projected-token": ["plain", "openshift"], "monitoring": ["eks", "plain", "local"]}
+# Resources of the Prometheus operator.
+MODELS = {"PodMonitor": PodMonitor, "PrometheusRule": PrometheusRule}
 
-# SecurityContextConstraints are a resource of OpenShift alone, without a schema in kubernetes-validate:
-# the fields that its API reference marks as required, and the others that it knows.
+# Resources of OpenShift alone, whose schemas no registry has: the fields that its API reference marks as required,
+# and the others that it knows.
 SCC_REQUIRED = {
     "allowHostDirVolumePlugin", "allowHostIPC", "allowHostNetwork", "allowHostPID", "allowHostPorts",
     "allowPrivilegedContainer", "allowedCapabilities", "defaultAddCapabilities", "priority",
@@ -29,6 +42,7 @@ SCC_OPTIONAL = {
     "groups", "runAsUser", "seLinuxContext", "seccompProfiles", "supplementalGroups", "users",
 }
 
+kubectl = pathlib.Path(sys.executable).parent / "kubectl"
 problems = []
 
 
@@ -47,15 +61,76 @@ def under(path, folder):
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
+def kustomize(folder):
+    return subprocess.run([kubectl, "kustomize", folder], check=True, capture_output=True, text=True).stdout
+
+
+def rendered(overlay):
+    """The single file: what the overlay's own first comment says, and what it makes."""
+    folder = MANIFESTS / "overlays" / overlay
+    head = re.match(r"(#.*\n)+", (folder / "kustomization.yaml").read_text(encoding="utf-8")).group()
+    said = f"#\n# Rendered from {folder} by `.ci/manifests.py --render`: change it there.\n"
+    return head + said + kustomize(folder)
+
+
+def with_components(overlay, components):
+    """The overlay with components, as somebody would write it down beside this repository."""
+    with tempfile.TemporaryDirectory(dir="target") as folder:
+        root = os.path.relpath(MANIFESTS, folder)
+        own = {
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            "resources": [f"{root}/overlays/{overlay}"],
+            "components": [f"{root}/components/{component}" for component in components],
+        }
+        pathlib.Path(folder, "kustomization.yaml").write_text(yaml.safe_dump(own), encoding="utf-8")
+        return kustomize(folder)
+
+
 def check_schema(resource):
+    kind = resource["kind"]
+    if kind in MODELS:
+        try:
+            MODELS[kind].model_validate(resource)
+        except ValidationError as error:
+            expect(False, f"{kind}: {error}")
+        unknown = unknown_fields(MODELS[kind], resource)
+        expect(not unknown, f"{kind}: unknown fields {unknown}")
+        return
+    if kind == "EgressFirewall":
+        check_egress_firewall(resource)
+        return
     for version in VERSIONS:
         try:
             kubernetes_validate.validate(resource, version, strict=True)
         except kubernetes_validate.SchemaNotFoundError:
-            expect(resource["kind"] == "SecurityContextConstraints", f"{resource['kind']}: no schema in {version}")
+            expect(kind == "SecurityContextConstraints", f"{kind}: no schema in {version}")
         except kubernetes_validate.ValidationError as error:
             where = ".".join(str(step) for step in error.path)
-            expect(False, f"{resource['kind']} against {version}: {where}: {error.message}")
+            expect(False, f"{kind} against {version}: {where}: {error.message}")
+
+
+def unknown_fields(model, resource):
+    """What a model would not write back: it takes fields that it does not know and leaves them out."""
+    def leaves(value, path=""):
+        if isinstance(value, dict):
+            return {leaf for key, child in value.items() for leaf in leaves(child, f"{path}.{key}")} or {path}
+        if isinstance(value, list):
+            return {leaf for at, child in enumerate(value) for leaf in leaves(child, f"{path}[{at}]")} or {path}
+        return {path}
+
+    known = model.model_validate(resource).model_dump(mode="json", by_alias=True, exclude_none=True)
+    return sorted(leaves(resource) - leaves(known))
+
+
+def check_egress_firewall(resource):
+    expect(resource["apiVersion"] == "k8s.ovn.org/v1" and resource["metadata"]["name"] == "default", "EgressFirewall: its one name")
+    for rule in resource["spec"]["egress"]:
+        expect(rule["type"] in ("Allow", "Deny") and set(rule) <= {"type", "to", "ports"}, f"EgressFirewall: {rule}")
+        expect(len(rule["to"]) == 1 and set(rule["to"]) <= {"dnsName", "cidrSelector", "nodeSelector"}, f"EgressFirewall: {rule}")
+        for port in rule.get("ports", []):
+            expect(port["protocol"] in ("TCP", "UDP", "SCTP") and isinstance(port["port"], int), f"EgressFirewall: {port}")
+    expect(resource["spec"]["egress"][-1]["type"] == "Deny", "EgressFirewall: the rest is not denied")
 
 
 def check_namespaces(resources):
@@ -66,39 +141,46 @@ def check_namespaces(resources):
         expect(namespace is None or namespace in made, f"{resource['kind']}: namespace {namespace} is not made here")
 
 
-def check_pod(pod, config):
-    """What the configuration counts on, and what the pod gives up."""
-    (container,) = pod["containers"]
-    writable = [m["mountPath"] for m in container["volumeMounts"] if not m.get("readOnly")]
+def check_container(container, pod, config):
+    """What the configuration counts on, and what the container gives up."""
+    writable = {m["mountPath"] for m in container["volumeMounts"] if not m.get("readOnly")}
     readable = [m["mountPath"] for m in container["volumeMounts"]]
 
-    expect(writable == [config["data_dir"]], f"writable mounts {writable} are not data_dir alone")
+    folders = {config["data_dir"]} | {d["path"] for d in config["destinations"].values() if d["type"] == "directory"}
+    expect(writable == folders, f"writable mounts {writable} are not {folders}")
     for route in config["routes"]:
         for pattern in route["files"]:
             expect(any(under(pattern, mount) for mount in readable), f"{pattern} is not mounted")
     configured = container["args"][container["args"].index("--config") + 1]
     expect(any(under(configured, mount) for mount in readable), f"{configured} is not mounted")
 
-    port = int(config["admin"]["listen"].rpartition(":")[2])
-    ports = {p["name"]: p["containerPort"] for p in container["ports"]}
-    probed = container["livenessProbe"]["httpGet"]["port"]
-    expect(ports.get(probed, probed) == port, f"the probe asks {probed}, the admin port is {port}")
+    probes = [container[kind] for kind in ("startupProbe", "livenessProbe", "readinessProbe") if kind in container]
+    if "admin" in config:
+        port = int(config["admin"]["listen"].rpartition(":")[2])
+        ports = {p["name"]: p["containerPort"] for p in container["ports"]}
+        expect(probes, "an admin port, and no probe")
+        for probe in probes:
+            probed = probe["httpGet"]["port"]
+            expect(ports.get(probed, probed) == port, f"the probe asks {probed}, the admin port is {port}")
+    else:
+        expect(not probes, "probes, and no admin port")
 
     grace = pod["terminationGracePeriodSeconds"]
-    expect(grace > seconds(config["drain_timeout"]), f"a grace period of {grace} s is over before drain_timeout")
+    expect(grace > seconds(config.get("drain_timeout", "20s")), f"a grace period of {grace} s is over before drain_timeout")
 
-    given = {variable["name"] for variable in container["env"]}
+    given = {variable["name"] for variable in container.get("env", [])}
     for name, default in re.findall(r"\$\{env:(\w+)(:-)?", yaml.safe_dump(config)):
         expect(default or name in given, f"the configuration takes {name} from the environment: it is not there")
 
     security = container["securityContext"]
-    expect(security["capabilities"] == {"drop": ["ALL"]}, "capabilities are kept")
+    added = security["capabilities"].get("add", [])
+    expect(security["capabilities"]["drop"] == ["ALL"] and added in ([], ["DAC_READ_SEARCH"]), "capabilities are kept")
     expect(security["allowPrivilegeEscalation"] is False, "privileges may be gained")
     expect(security["readOnlyRootFilesystem"] is True, "the root file system can be written")
     expect(pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, "seccomp is off")
     for volume in pod["volumes"]:
-        mounted = next(m for m in container["volumeMounts"] if m["name"] == volume["name"])
         if "hostPath" in volume:
+            mounted = next(m for m in container["volumeMounts"] if m["name"] == volume["name"])
             expect(volume["hostPath"]["path"] == mounted["mountPath"], f"{volume['name']} is mounted elsewhere than on the node")
 
 
@@ -131,14 +213,32 @@ def check_scc(scc, resources, daemon_set):
         (kind,) = set(volume) - {"name"}
         expect(kind in scc["volumes"], f"the constraints forbid the volume {volume['name']}")
     expect(scc["requiredDropCapabilities"] == ["ALL"], "the constraints leave capabilities")
-    for forbidden in ("allowPrivilegedContainer", "allowHostNetwork", "allowHostPID", "allowHostIPC", "allowHostPorts"):
-        expect(scc[forbidden] is False, f"the constraints give {forbidden}, which the pod does not need")
+    added = pod["containers"][0]["securityContext"]["capabilities"].get("add", [])
+    expect(scc["allowedCapabilities"] == added, f"the constraints give {scc['allowedCapabilities']}, the pod takes {added}")
+    needed = {"allowHostNetwork", "allowHostPorts"} if pod.get("hostNetwork") else set()
+    for permission in ("allowPrivilegedContainer", "allowHostNetwork", "allowHostPID", "allowHostIPC", "allowHostPorts"):
+        expect(scc[permission] is (permission in needed), f"the constraints say {permission}: {scc[permission]}; the pod needs otherwise")
 
 
-def check_config(binary, text, pod):
+def check_network(resources, daemon_set):
+    """That the policy, the service and the monitor mean the pods and the port of the DaemonSet."""
+    labels = daemon_set["spec"]["template"]["metadata"]["labels"]
+    for resource in resources:
+        spec = resource.get("spec", {})
+        selector = {"Service": spec.get("selector"), "NetworkPolicy": spec.get("podSelector", {}).get("matchLabels"),
+                    "PodMonitor": spec.get("selector", {}).get("matchLabels")}.get(resource["kind"])
+        if selector is not None:
+            expect(selector.items() <= labels.items(), f"{resource['kind']} selects other pods than the agent's")
+    names = {p["name"] for p in daemon_set["spec"]["template"]["spec"]["containers"][0]["ports"]}
+    asked = [p["targetPort"] for r in resources if r["kind"] == "Service" for p in r["spec"]["ports"]]
+    asked += [p["port"] for r in resources if r["kind"] == "PodMonitor" for p in r["spec"]["podMetricsEndpoints"]]
+    asked += [p["port"] for r in resources if r["kind"] == "NetworkPolicy" for i in r["spec"]["ingress"] for p in i["ports"]]
+    expect(set(asked) <= names, f"ports {set(asked) - names} are not the pod's")
+
+
+def check_config(binary, text, container):
     """`kinetail check`, with the variables that the pod would have."""
-    (container,) = pod["containers"]
-    environment = dict(os.environ, **{v["name"]: v.get("value", "ci-node") for v in container["env"]})
+    environment = dict(os.environ, **{v["name"]: v.get("value", "ci-node") for v in container.get("env", [])})
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         file.write(text)
         file.flush()
@@ -147,11 +247,47 @@ def check_config(binary, text, pod):
     expect(done.returncode == 0, f"kinetail check: exit {done.returncode}\n{done.stdout}{done.stderr}")
 
 
-def check_file(binary, path):
-    with open(path, encoding="utf-8") as file:
-        resources = [resource for resource in yaml.safe_load_all(file) if resource]
+def metrics_of(binary):
+    """The names that the binary serves, from one that runs with a directory destination."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = pathlib.Path(folder, "kinetail.yaml")
+        config.write_text(
+            f"data_dir: {folder}/data\nadmin: {{listen: '127.0.0.1:0'}}\nlog: {{format: text}}\n"
+            f"destinations: {{d: {{type: directory, path: {folder}/out}}}}\n"
+            f"routes: [{{files: '{folder}/*.log', to: d}}]\n", encoding="utf-8")
+        agent = subprocess.Popen([binary, "run", "--config", config], stderr=subprocess.PIPE, text=True)
+        try:
+            for line in agent.stderr:
+                if found := re.search(r"http://\S+/metrics", line):
+                    break
+            else:
+                sys.exit("the agent ended before it had an admin port")
+            with urllib.request.urlopen(found.group(), timeout=30) as answer:
+                text = answer.read().decode()
+        finally:
+            agent.send_signal(signal.SIGTERM)
+            agent.communicate(timeout=60)
+    names = set(re.findall(r"^(\w+)[ {]", text, re.MULTILINE))
+    # Families of which there is no sample yet.
+    for name, kind in re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE):
+        names.add(name)
+        names |= {name + end for end in {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}.get(kind, [])}
+    return names
+
+
+def check_rules(rules, names):
+    for group in rules["spec"]["groups"]:
+        for rule in group["rules"]:
+            for metric in re.findall(r"\bkinetail_\w+", rule["expr"]):
+                expect(metric in names, f"{rule['alert']} asks for {metric}, which kinetail does not have")
+
+
+def check_overlay(binary, text, names):
+    resources = [resource for resource in yaml.safe_load_all(text) if resource]
     for resource in resources:
         check_schema(resource)
+        if resource["kind"] == "PrometheusRule":
+            check_rules(resource, names)
     check_namespaces(resources)
 
     def the(kind):
@@ -160,20 +296,66 @@ def check_file(binary, path):
 
     daemon_set = the("DaemonSet")
     pod = daemon_set["spec"]["template"]["spec"]
-    text = the("ConfigMap")["data"]["kinetail.yaml"]
-    check_pod(pod, yaml.safe_load(text))
+    (container,) = pod["containers"]
+    config = the("ConfigMap")["data"]["kinetail.yaml"]
+    check_container(container, pod, yaml.safe_load(config))
+    check_network(resources, daemon_set)
     if any(resource["kind"] == "SecurityContextConstraints" for resource in resources):
         check_scc(the("SecurityContextConstraints"), resources, daemon_set)
-    check_config(binary, text, pod)
+    check_config(binary, config, container)
     return len(resources)
 
 
-binary, *paths = sys.argv[1:]
-for path in paths:
-    before = len(problems)
-    count = check_file(binary, path)
+def pod_of(resource):
+    spec = resource.get("spec", {})
+    return spec.get("jobTemplate", {}).get("spec", spec).get("template", {}).get("spec")
+
+
+def check_example(binary, path):
+    resources = [resource for resource in yaml.safe_load_all(path.read_text(encoding="utf-8")) if resource]
+    for resource in resources:
+        check_schema(resource)
+    configs = [r["data"]["kinetail.yaml"] for r in resources if r["kind"] == "ConfigMap"]
+    for pod in filter(None, map(pod_of, resources)):
+        (container,) = [c for c in pod["containers"] + pod.get("initContainers", []) if c["name"] == "kinetail"]
+        (config,) = configs
+        check_container(container, pod, yaml.safe_load(config))
+        check_config(binary, config, container)
+    return len(resources)
+
+
+def told(where, before, count):
     for problem in problems[before:]:
-        print(f"{path}: {problem}")
+        print(f"{where}: {problem}")
     if len(problems) == before:
-        print(f"{path}: {count} resources hold against Kubernetes {', '.join(VERSIONS)}, and kinetail takes the configuration")
-sys.exit(1 if problems else 0)
+        print(f"{where}: {count} resources hold against Kubernetes {', '.join(VERSIONS)}")
+
+
+def main():
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["--render"]:
+        for overlay in OVERLAYS:
+            (MANIFESTS / f"{overlay}.yaml").write_text(rendered(overlay), encoding="utf-8")
+        return
+    (binary,) = arguments
+    os.makedirs("target", exist_ok=True)
+    names = metrics_of(binary)
+    for overlay in OVERLAYS:
+        before, single = len(problems), MANIFESTS / f"{overlay}.yaml"
+        text = rendered(overlay)
+        expect(single.read_text(encoding="utf-8") == text, "is not what its overlay renders to; run .ci/manifests.py --render")
+        told(single, before, check_overlay(binary, text, names))
+    for component, overlays in COMPONENTS.items():
+        for overlay in overlays:
+            before = len(problems)
+            told(f"{overlay} with {component}", before, check_overlay(binary, with_components(overlay, [component]), names))
+    named = {folder.name for folder in (MANIFESTS / "components").iterdir() if folder.is_dir()}
+    expect(named == set(COMPONENTS), f"components {named} are not the ones that are checked")
+    for path in sorted((MANIFESTS / "examples").glob("*.yaml")):
+        before = len(problems)
+        told(path, before, check_example(binary, path))
+    if problems:
+        sys.exit(f"{len(problems)} problems")
+
+
+main()

@@ -48,6 +48,10 @@ struct ByReason {
     reason: String,
 }
 
+/// The reasons that dead letters have. Their counters exist from the start, at zero: a time series that begins with
+/// its first event shows no increase, and an alert would miss it.
+const REASONS: [&str; 5] = ["too_large", "refused", "max_attempts", "max_record_age", "panic"];
+
 #[derive(Clone, Default)]
 struct DeadLetterMetrics {
     kept: Family<ByReason, Counter>,
@@ -81,9 +85,13 @@ impl DeadLetterMetrics {
         self.bytes.get_or_create(&by).set(i64::try_from(stats.bytes).unwrap_or(i64::MAX));
         let dropped = self.dropped.get_or_create(&by);
         dropped.inc_by(stats.dropped.saturating_sub(dropped.get()));
+        let kept = |reason: &str| {
+            let by = ByReason { destination: destination.to_owned(), reason: reason.to_owned() };
+            self.kept.get_or_create_owned(&by)
+        };
+        REASONS.iter().for_each(|reason| drop(kept(reason)));
         for (reason, count) in &stats.kept {
-            let by = ByReason { destination: destination.to_owned(), reason: reason.clone() };
-            let kept = self.kept.get_or_create(&by);
+            let kept = kept(reason);
             kept.inc_by(count.saturating_sub(kept.get()));
         }
     }
@@ -201,4 +209,27 @@ impl Watched {
 
 fn age(stats: &QueueStats) -> Duration {
     stats.oldest.and_then(|oldest| SystemTime::now().duration_since(oldest).ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_of_dead_letters_has_a_counter_before_there_is_a_letter() {
+        let mut registry = Registry::with_prefix("kinetail");
+        let metrics = DeadLetterMetrics::default();
+        metrics.register(&mut registry);
+        let mut stats = DeadLetterStats::default();
+        metrics.refresh("archive", &stats);
+        stats.kept.insert("refused".into(), 3);
+        metrics.refresh("archive", &stats);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for (reason, count) in [("panic", 0), ("refused", 3)] {
+            let line =
+                format!(r#"kinetail_dead_letters_total{{destination="archive",reason="{reason}"}} {count}"#);
+            assert!(text.lines().any(|found| found == line), "{line}\nis not in\n{text}");
+        }
+    }
 }
