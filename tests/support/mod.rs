@@ -2,6 +2,7 @@
 //!
 //! - [`endpoint`]: the two services, inside of the test's process, with faults and an exact account.
 //! - [`clients`]: the SDK's own clients for an endpoint or for moto.
+//! - [`container`]: the real binary confined as a pod or a unit is.
 //! - [`door`]: a place on the network where nobody answers until it is opened.
 //! - [`identity`]: stand-ins for STS and the metadata services, which hand out credentials.
 //! - [`logs`]: writers that write logs as container runtimes and kubelet do.
@@ -12,6 +13,7 @@
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "every test binary uses a part of it")]
 
 pub mod clients;
+pub mod container;
 pub mod door;
 pub mod endpoint;
 pub mod identity;

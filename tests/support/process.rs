@@ -105,8 +105,7 @@ impl Process {
 
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
-        let id = self.child.id().expect("it was not waited for yet");
-        let id = Pid::from_raw(i32::try_from(id).expect("a process id")).expect("not zero");
+        let id = Pid::from_raw(i32::try_from(self.id()).expect("a process id")).expect("not zero");
         kill_process(id, signal).expect("the process is our child");
     }
 

@@ -1,0 +1,135 @@
+//! The real binary as a container runtime or a service manager starts it: in a root of its own that it cannot write,
+//! with nothing but the mounts, the user, the capabilities and the environment that it is given.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use tokio::process::Command;
+
+use super::process::Process;
+
+/// What a process gets.
+#[derive(Clone, Debug, Default)]
+pub struct Container {
+    /// What follows the binary.
+    pub arguments: Vec<String>,
+    /// All variables that it has.
+    pub environment: Vec<(String, String)>,
+    /// Its mounts.
+    pub mounts: Vec<Mount>,
+    /// Files of its root: what the image brings along and the runtime adds.
+    pub files: Vec<(&'static str, Vec<u8>)>,
+    /// User and group.
+    pub user: (u32, u32),
+    /// All that is left of root's capabilities, such as `dac_read_search`.
+    pub capabilities: Vec<String>,
+    /// A network of its own, where nobody but itself is, as a pod has; else that of the test.
+    pub own_network: bool,
+}
+
+/// A folder of the test's, seen by the process at another place.
+#[derive(Clone, Debug)]
+pub struct Mount {
+    pub from: PathBuf,
+    pub at: PathBuf,
+    pub read_only: bool,
+}
+
+/// Whether this machine lets a process be confined. CI must; elsewhere the test says why it did nothing.
+pub fn possible() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    let tried = std::process::Command::new("unshare")
+        .args(["--mount", "--net", "sh", "-c"])
+        .arg("mount --make-rprivate / && ip link set lo up && setpriv --bounding-set=-all true")
+        .output();
+    let why = match tried {
+        _ if !root => "only root may make a mount namespace and take capabilities away".to_owned(),
+        Ok(tried) if tried.status.success() => return true,
+        Ok(tried) => String::from_utf8_lossy(&tried.stderr).into_owned(),
+        Err(error) => format!("unshare: {error}"),
+    };
+    assert!(std::env::var_os("CI").is_none(), "CI must be able to confine a process: {why}");
+    eprintln!("skipped: {why}");
+    false
+}
+
+impl Container {
+    /// Starts it. `root` is an empty folder, which becomes its root.
+    pub fn start(&self, root: &Path) -> Process {
+        for folder in ["usr/bin", "usr/lib", "usr/lib64", "proc", "dev"] {
+            fs::create_dir_all(root.join(folder)).expect("a folder of the root");
+        }
+        let mut script = vec![
+            "set -eu".to_owned(),
+            "mount --make-rprivate /".into(),
+            format!("mount --bind {0} {0}", root.display()),
+            format!("mount --rbind /proc {}/proc", root.display()),
+        ];
+        if self.own_network {
+            script.push("ip link set lo up".into());
+        }
+        for (from, at) in [
+            (env!("CARGO_BIN_EXE_kinetail"), "usr/bin/kinetail"),
+            ("/usr/bin/setpriv", "setpriv"),
+            ("/dev/null", "dev/null"),
+            ("/dev/urandom", "dev/urandom"),
+        ] {
+            let at = root.join(at);
+            if !at.exists() {
+                fs::write(&at, "").expect("a place for a file");
+            }
+            script.push(format!("mount --bind {from} {}", at.display()));
+        }
+        // The libraries that the image has: glibc and its loader.
+        for library in ["usr/lib", "usr/lib64", "lib", "lib64"] {
+            let from = Path::new("/").join(library);
+            let at = root.join(library);
+            match fs::read_link(&from) {
+                Ok(_) if at.exists() => {}
+                Ok(target) => symlink(target, at).expect("a link of the root"),
+                Err(_) if from.is_dir() => {
+                    fs::create_dir_all(&at).expect("a folder of the root");
+                    script.push(bind(&from, &at, true));
+                }
+                Err(_) => {}
+            }
+        }
+        for (at, content) in &self.files {
+            let at = root.join(at.trim_start_matches('/'));
+            fs::create_dir_all(at.parent().expect("a folder")).expect("a folder of the root");
+            fs::write(at, content).expect("a file of the root");
+        }
+        for Mount { from, at, read_only } in &self.mounts {
+            let at = root.join(at.strip_prefix("/").expect("an absolute path"));
+            fs::create_dir_all(&at).expect("a place for a mount");
+            script.push(bind(from, &at, *read_only));
+        }
+        script.push(format!("mount -o remount,bind,ro {}", root.display()));
+        script.push(format!("exec chroot {} \"$@\"", root.display()));
+
+        let mut command = Command::new("unshare");
+        command.arg("--mount");
+        if self.own_network {
+            command.arg("--net");
+        }
+        command.args(["/bin/sh", "-c", &script.join("\n"), "confine", "/setpriv"]);
+        let (user, group) = self.user;
+        command.args([format!("--reuid={user}"), format!("--regid={group}")]);
+        command.args(["--clear-groups", "--no-new-privs"]);
+        let kept: String = self.capabilities.iter().map(|capability| format!(",+{capability}")).collect();
+        command.arg(format!("--bounding-set=-all{kept}"));
+        // User 0 has what its bounding set leaves; any other what it is given to keep.
+        let ambient = if user == 0 { "" } else { &kept };
+        command.args([format!("--inh-caps=-all{ambient}"), format!("--ambient-caps=-all{ambient}")]);
+        command.args(["--", "/usr/bin/kinetail"]).args(&self.arguments);
+        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        Process::start(command)
+    }
+}
+
+fn bind(from: &Path, at: &Path, read_only: bool) -> String {
+    let bind = format!("mount --bind {} {}", from.display(), at.display());
+    if read_only { format!("{bind}\nmount -o remount,bind,ro {}", at.display()) } else { bind }
+}
