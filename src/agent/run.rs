@@ -31,7 +31,7 @@ use crate::process::Chain;
 use crate::source::DestinationName;
 use crate::tail::Watcher;
 use crate::telemetry::admin::{self, Admin};
-use crate::telemetry::{Liveness, Suppressed, metrics};
+use crate::telemetry::{Liveness, Suppressed, metrics, service_manager};
 
 /// Reading looks at its bell at least once a second; a part that is silent for this long is stuck.
 const READING_LIMIT: Duration = Duration::from_secs(60);
@@ -115,6 +115,7 @@ pub async fn run(mut config: Config, options: Options) -> Result<(), Failure> {
             Ok(agent) => break (agent, registry),
             Err(failure) if !once && failure.may_pass() => {
                 error!(event = "start_postponed", error = %failure, "the disk of data_dir refuses; it is tried again until it takes what is written");
+                service_manager::waiting(&failure.to_string());
             }
             Err(failure) => return Err(failure),
         }
@@ -125,6 +126,13 @@ pub async fn run(mut config: Config, options: Options) -> Result<(), Failure> {
         }
     };
     let mut side = JoinSet::new();
+    let watched = agent.watched.clone();
+    let telling = service_manager::keep_telling(agent.liveness.clone(), move || watched.status());
+    service_manager::ready();
+    side.spawn(async move {
+        telling.await;
+        "what tells the service manager"
+    });
     if let Some(listener) = admin {
         let watched = agent.watched.clone();
         let admin = Admin {
@@ -161,6 +169,7 @@ pub async fn run(mut config: Config, options: Options) -> Result<(), Failure> {
         }
     };
     let patient = once && !reason.starts_with("SIG");
+    service_manager::stopping("delivering what is in the buffer");
     info!(event = "stopping", reason, "reading stops; what is in the buffer is delivered");
     let drained = tokio::select! {
         drained = agent.drain(patient) => drained,

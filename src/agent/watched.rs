@@ -181,6 +181,15 @@ impl Watched {
         }
     }
 
+    /// How it goes, in a line.
+    pub(super) fn status(&self) -> String {
+        let Sums { lines, delivered, buffered, oldest, .. } = self.sums();
+        let oldest = oldest.as_secs();
+        format!(
+            "{lines} lines read, {delivered} records delivered, {buffered} wait, the oldest for {oldest} s"
+        )
+    }
+
     /// Tells how it ended.
     pub(super) fn say_stopped(&self) {
         let Sums { lines, delivered, buffered, .. } = self.sums();

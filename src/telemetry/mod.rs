@@ -10,6 +10,7 @@ mod liveness;
 pub mod logging;
 pub mod metrics;
 pub mod panics;
+pub mod service_manager;
 mod summary;
 
 pub use limit::Suppressed;
