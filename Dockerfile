@@ -1,6 +1,13 @@
 # docker build -t kinetail:0.1.0 .
+#
+# For a registry: both architectures, and with each image a list of what is in it (SBOM) and how it was built:
+#   docker buildx build --platform linux/amd64,linux/arm64 --sbom=true --provenance=mode=max \
+#     --build-arg REVISION=$(git rev-parse HEAD) -t REGISTRY/kinetail:0.1.0 --push .
+#
+# Dependencies are those of Cargo.lock. For images that can be rebuilt to the byte, name the base images by digest
+# (`docker buildx imagetools inspect IMAGE`) and set SOURCE_DATE_EPOCH.
 
-FROM rust:1.95-slim-bookworm AS build
+FROM rust:1.95.0-slim-bookworm AS build
 WORKDIR /src
 COPY . .
 # The image has the C compiler that the TLS library is built with. The caches outlive the layer, not the build's
