@@ -15,7 +15,7 @@ mod stages_support;
 
 use std::time::{Duration, Instant};
 
-use stages_support::{Input, Stage};
+use stages_support::{Input, parsers};
 
 /// How long one stage is measured.
 const MEASURED: Duration = Duration::from_secs(1);
@@ -38,19 +38,20 @@ fn main() {
     let wanted = words.first().map_or("", String::as_str);
     println!("| stage | MB of log per s | ns per line |\n|---|---|---|");
     for stage in stages_support::all().iter().filter(|stage| stage.name.contains(wanted)) {
-        let each = measure(stage, &input).as_secs_f64();
-        println!(
-            "| {} | {:.0} | {:.0} |",
-            stage.name,
-            input.bytes() as f64 / 1e6 / each,
-            each * 1e9 / f64::from(input.lines())
-        );
+        row(stage.name, input.bytes(), input.lines(), measure(&mut *(stage.prepare)(&input)));
+    }
+    for parser in parsers::all().iter().filter(|parser| parser.name.contains(wanted)) {
+        row(parser.name, parser.bytes(), parser.lines(), measure(&mut parser.prepare()));
     }
 }
 
+fn row(name: &str, bytes: usize, lines: u32, each: Duration) {
+    let each = each.as_secs_f64();
+    println!("| {name} | {:.0} | {:.0} |", bytes as f64 / 1e6 / each, each * 1e9 / f64::from(lines));
+}
+
 /// The median of what a run takes.
-fn measure(stage: &Stage, input: &Input) -> Duration {
-    let mut run = (stage.prepare)(input);
+fn measure(run: &mut dyn FnMut()) -> Duration {
     run();
     let mut times = Vec::new();
     let start = Instant::now();

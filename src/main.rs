@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use kinetail::agent::{self, Options};
-use kinetail::cli::{Cli, Command, RunArgs, check, count, generate, iam_policy, online, plan};
+use kinetail::cli::{Cli, Command, RunArgs, check, count, generate, iam_policy, online, plan, schema};
 use kinetail::config::{self, Config, RouteConfig};
 use kinetail::tail::{self, Roots, Selection};
 use kinetail::telemetry::logging;
@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         }
         Command::IamPolicy(args) => iam_policy::run(args, &mut io::stdout().lock(), &mut io::stderr().lock()),
         Command::Plan(args) => plan::run(args, &mut io::stdout().lock(), &mut io::stderr().lock()),
+        Command::Schema => schema::run(&mut io::stdout().lock()),
         Command::Generate(args) => generate::run(args, &mut io::stdout().lock(), &mut io::stderr().lock()),
         Command::Count(args) => {
             count::run(&args, io::stdin().lock(), &mut io::stdout().lock(), &mut io::stderr().lock())

@@ -1,5 +1,7 @@
 //! The stages that are measured. Each is prepared once and then run again and again over the same lines.
 
+pub(crate) mod parsers;
+
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;

@@ -6,6 +6,7 @@ pub mod generate;
 pub mod iam_policy;
 pub mod online;
 pub mod plan;
+pub mod schema;
 
 use std::path::PathBuf;
 
@@ -58,6 +59,8 @@ pub enum Command {
     /// Records, requests and billed units a day for each destination, with and without packing, aggregation and
     /// compression. Nothing is sent.
     Plan(PlanArgs),
+    /// Print the JSON Schema of the configuration, for editors
+    Schema,
     /// Write synthetic container logs, for load tests and drills
     ///
     /// Every line carries a marker, by which `kinetail count` tells what was lost and what came twice. Runs until
