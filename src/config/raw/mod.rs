@@ -30,7 +30,7 @@ pub(super) use parsers::{
     AccessOptions, CsvOptions, KeyValueOptions, Parse, ParseOptions, ParseWith, ParserName, RegexOptions,
     SyslogFormName, TypeName, TypeOfField,
 };
-pub(super) use record::{PresetOfRecord, Record, RecordNames};
+pub(super) use record::{NameOrOff, PresetOfRecord, Record, RecordNames};
 pub(super) use routes::{FormatName, PodMatch, Rate, RateOf, Route, StartPosition, Target, WhenRateExceeded};
 pub(super) use scalar::{
     FieldName, FilePath, Folder, Form, Glob, Listen, LogFilter, Name, NameGlob, Size, Text, Time,

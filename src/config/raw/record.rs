@@ -1,9 +1,9 @@
 //! `record`, as typed.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
-use super::Text;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
 
 /// How records lie.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
@@ -35,21 +35,45 @@ pub(crate) enum PresetOfRecord {
 pub(crate) struct RecordNames {
     /// When the message was written.
     #[schemars(example = &"@timestamp")]
-    pub(crate) time: Option<Text>,
+    pub(crate) time: Option<NameOrOff>,
     /// The container's stream.
-    pub(crate) stream: Option<Text>,
+    pub(crate) stream: Option<NameOrOff>,
     /// The message's text; it cannot be left out here, a step `remove: log` does that.
     #[schemars(example = &"message")]
-    pub(crate) log: Option<Text>,
+    pub(crate) log: Option<NameOrOff>,
     /// That the end of the text is missing.
-    pub(crate) truncated: Option<Text>,
+    pub(crate) truncated: Option<NameOrOff>,
     /// The file's path.
-    pub(crate) file: Option<Text>,
+    pub(crate) file: Option<NameOrOff>,
     /// The node's or host's name.
-    pub(crate) host: Option<Text>,
+    pub(crate) host: Option<NameOrOff>,
     /// What is known of the pod.
-    pub(crate) kubernetes: Option<Text>,
+    pub(crate) kubernetes: Option<NameOrOff>,
     /// The record's id. Without it, a copy that was delivered twice cannot be told.
     #[schemars(example = &"off")]
-    pub(crate) record_id: Option<Text>,
+    pub(crate) record_id: Option<NameOrOff>,
+}
+
+/// A name, or `off`. Tools that write YAML of version 1.1 make `false` of the word.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(untagged)]
+pub(crate) enum NameOrOff {
+    /// `false`; `true` says nothing.
+    Switch(bool),
+    /// A name, or `off`.
+    Name(String),
+}
+
+impl JsonSchema for NameOrOff {
+    fn schema_name() -> Cow<'static, str> {
+        "NameOrOff".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "boolean"] })
+    }
 }

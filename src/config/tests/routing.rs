@@ -47,6 +47,14 @@ fn what_is_wrong_with_a_route_is_told() {
         ),
         ("to: a, record: {names: {log: off}}", "routes[0].record.names.log: cannot be left out here"),
         (
+            "to: a, record: {names: {host: true}}",
+            "routes[0].record.names.host: is no name; write one, or `off`",
+        ),
+        (
+            "to: a, record: {names: {host: ''}}",
+            "routes[0].record.names.host: is no name; write one, or `off`",
+        ),
+        (
             "to: a, record: {names: {host: log}}",
             "routes[0].record.names: \"log\" would be the name of two things",
         ),
@@ -68,6 +76,7 @@ fn records_lie_as_their_route_says_or_else_as_the_file_says() {
     let named = Names { record_id: None, log: "msg".into(), ..Names::fluent_bit() };
     let all = format!("record: {{names: {{log: msg, record_id: off}}}}\n{text}");
     assert_eq!(layouts(&all), [Layout::raw(), Layout::named(named, false)]);
+    assert_eq!(layouts(&all.replace("record_id: off", "record_id: false")), layouts(&all));
     let ecs = Names { host: Some("host.hostname".into()), ..Names::ecs() };
     let text = route("to: [a, b], record: {preset: ecs, names: {host: host.hostname}}");
     assert_eq!(layouts(&text), [Layout::named(ecs, true)]);

@@ -23,32 +23,45 @@ impl Validator<'_> {
             raw::PresetOfRecord::FluentBit => Names::fluent_bit(),
             raw::PresetOfRecord::Ecs => Names::ecs(),
         };
-        for (said, name) in [
-            (time, &mut names.time),
-            (stream, &mut names.stream),
-            (truncated, &mut names.truncated),
-            (file, &mut names.file),
-            (host, &mut names.host),
-            (kubernetes, &mut names.kubernetes),
-            (record_id, &mut names.record_id),
+        let at = path.key("names");
+        for (key, said, name) in [
+            ("time", time, &mut names.time),
+            ("stream", stream, &mut names.stream),
+            ("truncated", truncated, &mut names.truncated),
+            ("file", file, &mut names.file),
+            ("host", host, &mut names.host),
+            ("kubernetes", kubernetes, &mut names.kubernetes),
+            ("record_id", record_id, &mut names.record_id),
         ] {
             if let Some(said) = said {
-                *name = (said.0 != "off").then(|| said.0.clone());
+                *name = self.name_or_off(&at.key(key), said);
             }
         }
         if let Some(log) = log {
-            if log.0 == "off" {
-                self.error(
-                    &path.key("names").key("log"),
-                    "cannot be left out here; a step `remove: log` does that",
-                );
+            match self.name_or_off(&at.key("log"), log) {
+                Some(log) => names.log = log,
+                None => {
+                    self.error(&at.key("log"), "cannot be left out here; a step `remove: log` does that");
+                }
             }
-            names.log.clone_from(&log.0);
         }
         if let Some(name) = names.doubled() {
             let message = format!("{name:?} would be the name of two things");
             self.error(&path.key("names"), message);
         }
         Layout::named(names, typed.preset == raw::PresetOfRecord::Ecs)
+    }
+
+    fn name_or_off(&mut self, path: &Path, typed: &raw::NameOrOff) -> Option<String> {
+        match typed {
+            raw::NameOrOff::Switch(false) => None,
+            raw::NameOrOff::Name(name) if name == "off" => None,
+            raw::NameOrOff::Name(name) if !name.trim().is_empty() => Some(name.clone()),
+            raw::NameOrOff::Switch(true) | raw::NameOrOff::Name(_) => {
+                self.error(path, "is no name; write one, or `off`");
+                // Not what was meant, but no name that is there twice either.
+                Some(path.to_string())
+            }
+        }
     }
 }
