@@ -92,6 +92,7 @@ pub(crate) fn all() -> Vec<Stage> {
             name: "batch_kinesis_newline",
             prepare: |input| batch(input, "kinesis", "aggregation: newline"),
         },
+        Stage { name: "batch_kinesis_kpl", prepare: |input| batch(input, "kinesis", "aggregation: kpl") },
         Stage { name: "batch_kinesis_none", prepare: |input| batch(input, "kinesis", "aggregation: none") },
     ]
 }

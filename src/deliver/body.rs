@@ -4,27 +4,35 @@
 //! a record's bytes are encoded from the mapped chunk into the body itself, which then takes the place of the
 //! one that the SDK made of a request without records. Signing, sending and the answer stay the SDK's.
 
+use std::sync::Arc;
+
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 use base64_simd::{Out, STANDARD};
 use bytes::Bytes;
 
-use super::entry::Entry;
+use super::answer::{Class, Failure};
+use super::entry::{Entry, Request};
 
 /// The body of a request to put these entries (`PutRecordBatch`, `PutRecords`). `member` is how the service calls
 /// the stream's name: `DeliveryStreamName`, `StreamName` or `StreamARN`.
 pub fn encode(member: &str, name: &str, entries: &[Entry]) -> Bytes {
     // Each record stands between some words; a key may need escapes, of which the services allow few.
-    let size: usize = entries.iter().map(|entry| entry.size().div_ceil(3) * 4 + 64).sum();
+    let size: usize = entries.iter().map(|entry| entry.sent_size().div_ceil(3) * 4 + 64).sum();
     let mut body = Vec::with_capacity(size + name.len() + 64);
     body.extend_from_slice(b"{\"");
     body.extend_from_slice(member.as_bytes());
     body.extend_from_slice(b"\":");
     string(name, &mut body);
     body.extend_from_slice(b",\"Records\":[");
+    let mut scratch = Vec::new();
     for (index, entry) in entries.iter().enumerate() {
         body.extend_from_slice(if index == 0 { b"{\"Data\":\"" } else { b",{\"Data\":\"" });
-        base64(entry.pieces(), &mut body);
+        if entry.is_plain() {
+            base64(entry.pieces(), &mut body);
+        } else {
+            append(entry.made(&mut scratch), &mut body);
+        }
         body.push(b'"');
         if let Some(key) = entry.partition_key() {
             body.extend_from_slice(b",\"PartitionKey\":");
@@ -34,6 +42,18 @@ pub fn encode(member: &str, name: &str, entries: &[Entry]) -> Bytes {
     }
     body.extend_from_slice(b"]}");
     body.into()
+}
+
+/// [`encode`], away from the runtime where it is work for more than a moment: compression would keep other requests
+/// and the answers waiting.
+pub(super) async fn of(member: &'static str, name: &str, request: &Request) -> Result<Bytes, Failure> {
+    if !request.entries.iter().any(Entry::is_compressed) {
+        return Ok(encode(member, name, &request.entries));
+    }
+    let (name, entries) = (name.to_owned(), Arc::clone(&request.entries));
+    tokio::task::spawn_blocking(move || encode(member, &name, &entries))
+        .await
+        .map_err(|died| Failure::local(Class::Retry, "Died", died.to_string()))
 }
 
 /// Puts a body in the place of the one that the SDK made.

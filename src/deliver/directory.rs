@@ -105,8 +105,8 @@ fn failure(error: &io::Error) -> Failure {
 mod tests {
     use std::time::Duration;
 
-    use super::super::batch::Shape;
     use super::super::settings::Compression;
+    use super::super::shape::Shape;
     use super::super::testing::{request, run_of};
     use super::*;
     use crate::units::ByteSize;

@@ -21,12 +21,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::answer::{Answer, Class, Failure, Outcome};
-use super::batch::{Batcher, Linger, Reason, Refused, Shape};
+use super::batch::{Batcher, Linger};
 use super::entry::{Entry, Part, Request};
 use super::health::Health;
+use super::refusal::{Reason, Refused};
 use super::retry::Backoff;
 use super::settings::RetryLimits;
 use super::settled::Settled;
+use super::shape::Shape;
 use crate::record::Run;
 
 /// Turns runs into requests, and answers into acknowledgements.
@@ -247,9 +249,7 @@ impl Dispatcher {
         for (index, entry) in request.entries.iter().enumerate() {
             let Some(failure) = failures.remove(&index) else {
                 taken += 1;
-                settled.delivered_records += entry.records();
-                settled.delivered_bytes += entry.payload_size();
-                settled.acked.extend(entry.runs().cloned());
+                settled.take(entry, self.batcher.shape());
                 continue;
             };
             settled.note(&failure, 1);

@@ -1,7 +1,11 @@
 //! A request and its entries: which records travel in which record of the service.
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
+
+use super::{aggregate, gzip};
 use crate::record::Run;
 
 /// One call to a service. Cheap to clone.
@@ -11,7 +15,7 @@ pub struct Request {
     pub id: u64,
     /// The service's records, in order. Never empty.
     pub entries: Arc<[Entry]>,
-    /// Bytes that count towards the service's limit: payloads before base64, and partition keys.
+    /// Bytes that count towards the service's limit: payloads before base64 and compression, and partition keys.
     pub size: usize,
 }
 
@@ -22,8 +26,13 @@ pub struct Entry {
     pub(super) parts: Vec<Part>,
     pub(super) framing: Framing,
     pub(super) key: Option<Key>,
-    pub(super) payload: usize,
+    /// Bytes of its records, newlines counted.
+    data: usize,
+    /// What the records take in an aggregate; only counted where one is made.
+    framed: usize,
     pub(super) records: usize,
+    /// The payload in compressed form, made once when it is first sent.
+    compressed: OnceLock<Bytes>,
 }
 
 /// How an entry's records are written into its payload.
@@ -33,6 +42,26 @@ pub(super) enum Framing {
     Lines,
     /// A single record without its newline.
     Bare,
+    /// An aggregate of the Kinesis Producer Library; a single record as it is, without its newline.
+    Aggregate,
+    /// [`Lines`](Self::Lines) as a gzip member.
+    GzipLines,
+    /// [`Bare`](Self::Bare) as a gzip member.
+    GzipBare,
+}
+
+impl Framing {
+    pub(super) fn compressed(self) -> Self {
+        match self {
+            Self::Lines | Self::GzipLines => Self::GzipLines,
+            Self::Bare | Self::Aggregate | Self::GzipBare => Self::GzipBare,
+        }
+    }
+
+    /// Whether a record that is alone is sent with its newline.
+    pub(super) fn keeps_newline(self) -> bool {
+        matches!(self, Self::Lines | Self::GzipLines)
+    }
 }
 
 /// Records that wait for their acknowledgement, and how often they were refused while others of the same
@@ -74,19 +103,25 @@ impl Key {
             Key::Fixed(key) => key.len(),
         }
     }
+
+    pub(super) fn text(&self) -> Cow<'_, str> {
+        match self {
+            Key::Random(bits) => format!("{bits:016x}").into(),
+            Key::Fixed(key) => (&**key).into(),
+        }
+    }
 }
 
 impl Entry {
     pub(super) fn new(framing: Framing, key: Option<Key>) -> Self {
-        Self { parts: Vec::new(), framing, key, payload: 0, records: 0 }
+        Self { parts: Vec::new(), framing, key, data: 0, framed: 0, records: 0, compressed: OnceLock::new() }
     }
 
     pub(super) fn push(&mut self, part: Part) {
-        debug_assert!(self.framing == Framing::Lines || (self.parts.is_empty() && part.run.len() == 1));
-        self.payload += match self.framing {
-            Framing::Lines => part.run.data().len(),
-            Framing::Bare => part.run.data().len() - 1,
-        };
+        self.data += part.run.data().len();
+        if self.framing == Framing::Aggregate {
+            self.framed += framed_size(&part.run, usize::MAX).0;
+        }
         self.records += part.run.len();
         self.parts.push(part);
     }
@@ -96,14 +131,47 @@ impl Entry {
         self.records
     }
 
-    /// The bytes of its payload, before base64.
+    /// The bytes of its payload, before base64 and compression.
     pub fn payload_size(&self) -> usize {
-        self.payload
+        match self.framing {
+            Framing::Lines | Framing::GzipLines => self.data,
+            Framing::Aggregate if self.records > 1 => self.envelope() + self.framed,
+            Framing::Bare | Framing::GzipBare | Framing::Aggregate => self.data.saturating_sub(1),
+        }
     }
 
-    /// The bytes that count towards the service's limits: payload and partition key.
+    /// The bytes that count towards the service's limits: payload, before compression, and partition key.
     pub fn size(&self) -> usize {
-        self.payload + self.key.as_ref().map_or(0, Key::len)
+        self.payload_size() + self.key_size()
+    }
+
+    /// The bytes that the service is sent, partition key counted: what it bills.
+    pub fn sent_size(&self) -> usize {
+        self.compressed.get().map_or(self.payload_size(), Bytes::len) + self.key_size()
+    }
+
+    /// What its size begins with where more records come to those that it has.
+    pub(super) fn base_size(&self) -> usize {
+        match self.framing {
+            Framing::Aggregate => Self::empty_size(self.framing, self.key_size()) + self.framed,
+            _ => self.size(),
+        }
+    }
+
+    /// What the size of an entry with a key of this length begins with.
+    pub(super) fn empty_size(framing: Framing, key: usize) -> usize {
+        match framing {
+            Framing::Aggregate => aggregate::envelope_size(key, None) + key,
+            _ => key,
+        }
+    }
+
+    fn key_size(&self) -> usize {
+        self.key.as_ref().map_or(0, Key::len)
+    }
+
+    fn envelope(&self) -> usize {
+        aggregate::envelope_size(self.key_size(), None)
     }
 
     /// Where its records lie in the buffer.
@@ -111,28 +179,54 @@ impl Entry {
         self.parts.iter().map(|part| &part.run)
     }
 
-    /// Its payload in pieces, in order.
+    /// The lines that its payload is made of, in order and in pieces: as they lie in the buffer, or a lone record
+    /// without its newline.
     pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
-        let cut = usize::from(self.framing == Framing::Bare);
+        let cut = usize::from(!self.framing.keeps_newline());
         self.runs().map(move |run| &run.data()[..run.data().len() - cut])
+    }
+
+    /// Whether its payload is its [`pieces`](Self::pieces), one after the other.
+    pub(super) fn is_plain(&self) -> bool {
+        match self.framing {
+            Framing::Lines | Framing::Bare => true,
+            Framing::Aggregate => self.records <= 1,
+            Framing::GzipLines | Framing::GzipBare => false,
+        }
+    }
+
+    /// Whether making its payload is work for more than a moment.
+    pub(super) fn is_compressed(&self) -> bool {
+        matches!(self.framing, Framing::GzipLines | Framing::GzipBare)
+    }
+
+    /// Its payload, in `scratch` or kept; to be called where it is not plain.
+    pub(super) fn made<'a>(&'a self, scratch: &'a mut Vec<u8>) -> &'a [u8] {
+        if self.is_compressed() {
+            return self.compressed.get_or_init(|| {
+                gzip::member(self.pieces()).expect("memory takes what is written to it").into()
+            });
+        }
+        scratch.clear();
+        let key = self.key.as_ref().map_or(Cow::Borrowed(""), Key::text);
+        let records = self.runs().flat_map(|run| (0..run.len()).map(|index| run.record(index)));
+        aggregate::encode(&key, None, records, scratch);
+        scratch
     }
 
     /// Its payload, copied together.
     #[cfg(test)]
     pub(super) fn payload(&self) -> Vec<u8> {
-        let mut payload = Vec::with_capacity(self.payload);
-        for piece in self.pieces() {
-            payload.extend_from_slice(piece);
+        if self.is_plain() {
+            return self.pieces().collect::<Vec<_>>().concat();
         }
-        payload
+        let mut scratch = Vec::new();
+        self.made(&mut scratch).to_vec()
     }
 
     /// What decides its shard, for a data stream.
-    pub fn partition_key(&self) -> Option<String> {
-        self.key.as_ref().map(|key| match key {
-            Key::Random(bits) => format!("{bits:016x}"),
-            Key::Fixed(key) => key.to_string(),
-        })
+    pub fn partition_key(&self) -> Option<Cow<'_, str>> {
+        self.key.as_ref().map(Key::text)
     }
 
     /// The entry without the parts that are given up, which are handed to `give_up`; none if nothing is left.
@@ -167,4 +261,20 @@ impl Entry {
         }
         (head, tail)
     }
+}
+
+/// What the first records of a run take in an aggregate, as many as fit into `room`, and how many that are.
+pub(super) fn framed_size(run: &Run, room: usize) -> (usize, usize) {
+    let mut size = 0;
+    let mut start = 0;
+    for index in 0..run.len() {
+        let end = run.end(index);
+        let more = size + aggregate::record_size(end - start - 1, false);
+        if more > room {
+            return (size, index);
+        }
+        size = more;
+        start = end;
+    }
+    (size, run.len())
 }

@@ -38,7 +38,10 @@ impl DeliveryStream {
             Ok(client) => client,
             Err(error) => return error.into(),
         };
-        let body = body::encode("DeliveryStreamName", &self.settings.stream, &request.entries);
+        let body = match body::of("DeliveryStreamName", &self.settings.stream, request).await {
+            Ok(body) => body,
+            Err(failure) => return failure.into(),
+        };
         let call = client
             .put_record_batch()
             .delivery_stream_name(&self.settings.stream)

@@ -46,7 +46,10 @@ impl DataStream {
         } else {
             (call.stream_name(stream), "StreamName")
         };
-        let body = body::encode(member, stream, &request.entries);
+        let body = match body::of(member, stream, request).await {
+            Ok(body) => body,
+            Err(failure) => return failure.into(),
+        };
         let call = call.customize().mutate_request(move |request| body::replace(request, body.clone()));
         match call.send().await {
             Ok(output) => judge(&output, request.entries.len()),

@@ -11,10 +11,10 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::answer::{Class, Failure};
-use super::batch::Refused;
 use super::dispatch::Dispatcher;
 use super::entry::Request;
 use super::health::Health;
+use super::refusal::Refused;
 use super::settled::Settled;
 use crate::source::DestinationName;
 
@@ -43,6 +43,8 @@ struct ByCode {
 pub struct Metrics {
     delivered_records: Family<ByDestination, Counter>,
     delivered_bytes: Family<ByDestination, Counter>,
+    billed_units: Family<ByDestination, Counter>,
+    billed_on_demand: Family<ByDestination, Counter>,
     retried_records: Family<ByDestination, Counter>,
     throttled: Family<ByDestination, Counter>,
     failed: Family<ByCode, Counter>,
@@ -58,6 +60,8 @@ impl Default for Metrics {
         Self {
             delivered_records: Family::default(),
             delivered_bytes: Family::default(),
+            billed_units: Family::default(),
+            billed_on_demand: Family::default(),
             retried_records: Family::default(),
             throttled: Family::default(),
             failed: Family::default(),
@@ -83,6 +87,17 @@ impl Metrics {
             "Payload of the records that the destination acknowledged, before base64",
             Unit::Bytes,
             self.delivered_bytes.clone(),
+        );
+        registry.register(
+            "billed_units",
+            "What the service bills: steps of 5 KB a record (Firehose), payload units of 25 KB a record (provisioned data streams)",
+            self.billed_units.clone(),
+        );
+        registry.register_with_unit(
+            "billed_on_demand",
+            "What an on-demand data stream bills: each record rounded up to the next KB",
+            Unit::Bytes,
+            self.billed_on_demand.clone(),
         );
         registry.register("retried_records", "Records that are sent again", self.retried_records.clone());
         registry.register(
@@ -130,6 +145,8 @@ impl Metrics {
             name: name.to_string(),
             delivered_records: self.delivered_records.get_or_create_owned(&by),
             delivered_bytes: self.delivered_bytes.get_or_create_owned(&by),
+            billed_units: self.billed_units.get_or_create_owned(&by),
+            billed_on_demand: self.billed_on_demand.get_or_create_owned(&by),
             retried_records: self.retried_records.get_or_create_owned(&by),
             throttled: self.throttled.get_or_create_owned(&by),
             failed: self.failed.clone(),
@@ -154,6 +171,8 @@ pub struct DestinationMetrics {
     name: String,
     delivered_records: Counter<u64, AtomicU64>,
     delivered_bytes: Counter<u64, AtomicU64>,
+    billed_units: Counter<u64, AtomicU64>,
+    billed_on_demand: Counter<u64, AtomicU64>,
     retried_records: Counter<u64, AtomicU64>,
     throttled: Counter<u64, AtomicU64>,
     failed: Family<ByCode, Counter>,
@@ -181,6 +200,8 @@ impl DestinationMetrics {
     pub fn answered(&self, request: &Request, settled: &Settled, latency: Duration) {
         self.delivered_records.inc_by(settled.delivered_records as u64);
         self.delivered_bytes.inc_by(settled.delivered_bytes as u64);
+        self.billed_units.inc_by(settled.billed_units as u64);
+        self.billed_on_demand.inc_by(settled.billed_on_demand as u64);
         self.retried_records.inc_by(settled.retried_records as u64);
         self.latency.observe(latency.as_secs_f64());
         let mut failed = 0;
@@ -235,10 +256,11 @@ mod tests {
     use tokio::time::Instant;
 
     use super::super::answer::{Answer, Outcome};
-    use super::super::batch::{Reason, Shape};
     use super::super::dispatch::Next;
+    use super::super::refusal::Reason;
     use super::super::retry::Backoff;
     use super::super::settings::Packing;
+    use super::super::shape::Shape;
     use super::super::testing::{firehose, sized};
     use super::*;
 
@@ -270,6 +292,8 @@ mod tests {
         for line in [
             r#"kinetail_delivered_records_total{destination="archive"} 3"#,
             r#"kinetail_delivered_bytes_total{destination="archive"} 30"#,
+            r#"kinetail_billed_units_total{destination="archive"} 3"#,
+            r#"kinetail_billed_on_demand_bytes_total{destination="archive"} 0"#,
             r#"kinetail_retried_records_total{destination="archive"} 2"#,
             r#"kinetail_throttled_entries_total{destination="archive"} 2"#,
             r#"kinetail_failed_entries_total{destination="archive",code="ServiceUnavailableException"} 2"#,

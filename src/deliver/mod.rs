@@ -16,6 +16,7 @@
 //!
 //! What was not settled when the process ends is still in the buffer, and is offered again at the next start.
 
+mod aggregate;
 mod answer;
 mod aws;
 mod batch;
@@ -25,23 +26,23 @@ mod directory;
 mod dispatch;
 mod entry;
 mod firehose;
+mod gzip;
 mod health;
 mod kinesis;
 mod metrics;
 pub mod policy;
 mod preflight;
+mod refusal;
 mod retry;
 mod service;
 mod settings;
 mod settled;
+mod shape;
 #[cfg(test)]
 mod testing;
 
 pub use answer::{Answer, Class, Failure, Outcome, classify};
 pub use aws::{ConnectError, HttpClients};
-pub use batch::{
-    FIREHOSE_RECORD_SIZE, FIREHOSE_REQUEST_SIZE, KINESIS_REQUEST_SIZE, MAX_ENTRIES, Reason, Refused, Shape,
-};
 pub use directory::LocalDirectory;
 pub use dispatch::{Dispatcher, Next};
 pub use entry::{Entry, Request};
@@ -50,6 +51,7 @@ pub use health::Health;
 pub use kinesis::DataStream;
 pub use metrics::{DestinationMetrics, Metrics};
 pub use preflight::{Finding, Level, TestRecord};
+pub use refusal::{Reason, Refused};
 pub use retry::Backoff;
 pub use service::Service;
 pub use settings::{
@@ -57,3 +59,7 @@ pub use settings::{
     Retry, RetryLimits, Role,
 };
 pub use settled::Settled;
+pub use shape::{
+    FIREHOSE_RECORD_SIZE, FIREHOSE_REQUEST_SIZE, FIREHOSE_STEP, KINESIS_REQUEST_SIZE, KINESIS_STEP,
+    MAX_ENTRIES, Shape,
+};

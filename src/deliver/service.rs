@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::answer::Answer;
 use super::aws::HttpClients;
-use super::batch::Shape;
 use super::directory::LocalDirectory;
 use super::dispatch::Dispatcher;
 use super::entry::Request;
@@ -13,6 +12,7 @@ use super::firehose::DeliveryStream;
 use super::kinesis::DataStream;
 use super::retry::Backoff;
 use super::settings::{Destination, Retry};
+use super::shape::Shape;
 use crate::disk::Disk;
 use crate::source::DestinationName;
 

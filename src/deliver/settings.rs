@@ -25,6 +25,8 @@ pub struct Firehose {
     pub aws: Aws,
     /// How lines become Firehose records.
     pub packing: Packing,
+    /// How those are compressed; gzip only where lines are packed.
+    pub compression: Compression,
     /// How records become requests.
     pub batch: Batch,
     /// How failures are tried again.
@@ -54,6 +56,8 @@ pub struct Kinesis {
     pub aws: Aws,
     /// How lines become records of the stream.
     pub aggregation: Aggregation,
+    /// How those are compressed; not where they are aggregates, which nobody could take apart.
+    pub compression: Compression,
     /// What decides a record's shard.
     pub partition_key: PartitionKey,
     /// The stream's MaxRecordSize, data and partition key; 1 MiB unless the stream was raised, at most 10 MiB.
@@ -71,7 +75,12 @@ pub enum Aggregation {
     None,
     /// Many lines in one record, each ended by a newline.
     Newline {
-        /// The most bytes in one record.
+        /// The most bytes in one record, the partition key counted, before compression.
+        max_size: ByteSize,
+    },
+    /// Many lines in one record, in the format of the Kinesis Producer Library.
+    Kpl {
+        /// The most bytes in one record, the partition key counted.
         max_size: ByteSize,
     },
 }
@@ -196,12 +205,12 @@ pub struct Directory {
     pub compression: Compression,
 }
 
-/// How a file's content is compressed.
+/// How a file's content, or a record, is compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Compression {
     /// Not at all.
     #[default]
     None,
-    /// gzip, and `.gz` at the end of the name.
+    /// gzip; a file's name then ends with `.gz`.
     Gzip,
 }

@@ -1,8 +1,13 @@
 //! What an answer settled.
 
 use super::answer::Failure;
-use super::batch::Refused;
+use super::entry::Entry;
+use super::refusal::Refused;
+use super::shape::Shape;
 use crate::record::Run;
+
+/// Records of an on-demand data stream are billed in steps of so many bytes (Kinesis Data Streams pricing: 1 KB).
+const ON_DEMAND_STEP: usize = 1 << 10;
 
 /// What an answer settled.
 #[derive(Debug, Default)]
@@ -13,8 +18,13 @@ pub struct Settled {
     pub refused: Vec<Refused>,
     /// Records that were taken.
     pub delivered_records: usize,
-    /// Their payload's bytes.
+    /// Their payload's bytes, before compression.
     pub delivered_bytes: usize,
+    /// What the service bills for them: steps of 5 KB a record (Firehose), PUT payload units of 25 KB a record
+    /// (provisioned data streams).
+    pub billed_units: usize,
+    /// What an on-demand data stream bills for them: bytes, each record rounded up to the next KB.
+    pub billed_on_demand: usize,
     /// Records that will be sent again.
     pub retried_records: usize,
     /// The failures by code, with the number of the service's records that each concerns, for metrics and logs.
@@ -22,6 +32,18 @@ pub struct Settled {
 }
 
 impl Settled {
+    /// An entry was taken.
+    pub(super) fn take(&mut self, entry: &Entry, shape: &Shape) {
+        self.delivered_records += entry.records();
+        self.delivered_bytes += entry.payload_size();
+        self.acked.extend(entry.runs().cloned());
+        let size = entry.sent_size();
+        self.billed_units += shape.billed_step.map_or(0, |step| size.div_ceil(step).max(1));
+        if shape.key.is_some() {
+            self.billed_on_demand += size.div_ceil(ON_DEMAND_STEP) * ON_DEMAND_STEP;
+        }
+    }
+
     /// Counts entries that failed, by code.
     pub(super) fn note(&mut self, failure: &Failure, entries: usize) {
         match self.failures.iter_mut().find(|(known, _)| known.code == failure.code) {

@@ -9,6 +9,7 @@
 //! - [`process`]: the real binary as a child process.
 //! - [`proxy`]: a forward proxy.
 //! - [`scene`]: logs, endpoint and agent put together.
+//! - [`simulated`]: the dispatcher and an endpoint on a clock that the test moves.
 //! - [`moto`]: the independent judge, read back with boto3.
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "every test binary uses a part of it")]
 
@@ -22,3 +23,4 @@ pub mod moto;
 pub mod process;
 pub mod proxy;
 pub mod scene;
+pub mod simulated;

@@ -133,6 +133,11 @@ aws_destination! {
             pub(crate) packing: Option<PackingKind>,
             /// How far `packing: newline` fills a record.
             pub(crate) packed_record: Option<PackedRecord>,
+            /// How packed records are compressed. Firehose writes them to S3 one behind the other, which is one
+            /// gzip file; but it cannot look into them: not with its own transformation, format conversion or
+            /// dynamic partitioning by content, nor for any destination but S3.
+            #[serde(default)]
+            pub(crate) compression: RecordCompression,
         }
         {
             /// How records become requests.
@@ -177,10 +182,10 @@ pub(crate) struct PackedRecord {
         extend("x-limits" = {"min": "1KiB", "max": "1000KiB", "source": "the service's limit for a record"})
     )]
     pub(crate) max_size: Size,
-    /// The most lines in one record. Firehose takes at most 500 out of one record where dynamic partitioning
-    /// de-aggregates; elsewhere more is possible, and saves little.
+    /// The most lines in one record: 500 unless said, or 100000 with `compression: gzip`. Firehose takes at most 500
+    /// out of one record where dynamic partitioning de-aggregates; elsewhere more is possible, and saves little.
     #[schemars(range(min = 1, max = 100_000))]
-    pub(crate) max_lines: usize,
+    pub(crate) max_lines: Option<usize>,
 }
 
 impl Default for PackedRecord {
@@ -188,7 +193,7 @@ impl Default for PackedRecord {
         Self {
             // PutRecordBatch: 1,000 KiB a record, before base64.
             max_size: Size(ByteSize(1_000 << 10)),
-            max_lines: 500,
+            max_lines: None,
         }
     }
 }
@@ -232,15 +237,20 @@ aws_destination! {
                 required,
                 extend(
                     "x-missing" = "there is no default, because the consumers must agree. `aggregation: none` sends one \
-                    line a record: every consumer understands it. `aggregation: newline` puts many lines \
-                    into a record, each ended by a newline: far fewer records, for consumers that split them \
-                    again"
-                ),
-                extend("x-hints" = {"kpl": "kpl is not available in this version"})
+                    line a record: every consumer understands it, at the highest cost. `aggregation: kpl` puts \
+                    many lines into a record, in the format of the Kinesis Producer Library: for the Kinesis Client \
+                    Library and Firehose, which take it apart by themselves, and for Lambda functions with AWS' \
+                    de-aggregation module. `aggregation: newline` does the same with newlines, for consumers that \
+                    split them again"
+                )
             )]
             pub(crate) aggregation: Option<AggregationKind>,
-            /// How far `aggregation: newline` fills a record.
+            /// How far `aggregation: kpl` and `newline` fill a record.
             pub(crate) aggregated_record: Option<AggregatedRecord>,
+            /// How each record's data is compressed; not with `aggregation: kpl`, which nobody could take apart then.
+            /// Every consumer must know.
+            #[serde(default)]
+            pub(crate) compression: RecordCompression,
             /// What decides a record's shard: `random` spreads evenly over all shards; any other text is a
             /// fixed key, which puts everything into one shard. 1 to 256 characters.
             #[serde(default = "random_key")]
@@ -284,29 +294,36 @@ aws_destination! {
 pub(crate) enum AggregationKind {
     /// one line a record, without a newline
     None,
+    /// many lines in one record, in the format of the Kinesis Producer Library
+    Kpl,
     /// many lines in one record, each ended by a newline
     Newline,
 }
 
 /// How far a record is filled.
-#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct AggregatedRecord {
-    /// The most bytes in one record, newlines counted; never more than `max_record_size`. Provisioned streams
-    /// bill a record in units of 25 KB.
+    /// The most bytes in one record before compression, all that belongs to it counted; never more than
+    /// `max_record_size`. Provisioned streams bill a record in units of 25 KB. 50KiB unless said, or 500KiB with
+    /// `compression: gzip`.
     #[schemars(
+        example = &"50KiB",
         extend("x-limits" = {"min": "1KiB", "max": "10MiB", "source": "the service's limit for a record"})
     )]
-    pub(crate) max_size: Size,
+    pub(crate) max_size: Option<Size>,
 }
 
-impl Default for AggregatedRecord {
-    fn default() -> Self {
-        Self {
-            // Two payload units; what the Kinesis Producer Library aggregates up to.
-            max_size: Size(ByteSize(50 << 10)),
-        }
-    }
+/// How a record is compressed.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(crate) enum RecordCompression {
+    /// not at all
+    #[default]
+    None,
+    /// each record is a gzip member of its own
+    Gzip,
 }
 
 /// How records become requests.

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 pub(super) use condition::{Condition, FieldTest};
 pub(super) use destinations::{
     AggregationKind, CompressionKind, Destination, Directory, Firehose, Kinesis, PackingKind,
+    RecordCompression,
 };
 pub(super) use limits::{DeadLetters, Queue, RetryPauses, WhenLettersFull, WhenQueueFull};
 pub(super) use list::{Entries, List, OneOrMany};

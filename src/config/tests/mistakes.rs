@@ -24,7 +24,7 @@ destinations:
   audit:
     type: kinesis
     stream: audit
-    aggregation: kpl
+    aggregation: protobuf
     external_id: abc
     partition_key: "${kubernetes.pod_id}"
   lake:
@@ -57,7 +57,7 @@ routes:
          1000KiB (the service's limit for a record)",
         "12:26: destinations.archive.batch.max_records: `501` is out of range; it must be 1 to 500 (the \
          service's limit for a request)",
-        "16:18: destinations.audit.aggregation: kpl is not available in this version; allowed: none, newline",
+        "16:18: destinations.audit.aggregation: \"protobuf\" is not known here; allowed: none, kpl, newline",
         "17:18: destinations.audit.external_id: is for assuming a role; say which by role_arn",
         "18:20: destinations.audit.partition_key: \"${kubernetes.pod_id}\" is a template; templates are not \
          available here in this version; write `random` or a fixed key",
@@ -155,6 +155,20 @@ routes: [{files: /x, to: d}]"
                 .to_owned(),
             "1:77: destinations.d.packed_record: has no meaning with `packing: none`, which sends one line a \
              record; leave it out",
+        ),
+        (
+            "destinations: {d: {type: firehose, stream: s, packing: none, compression: gzip}}
+routes: [{files: /x, to: d}]"
+                .to_owned(),
+            "1:75: destinations.d.compression: is for `packing: newline`: what takes one JSON object a record cannot \
+             read it compressed",
+        ),
+        (
+            "destinations: {d: {type: kinesis, stream: s, aggregation: kpl, compression: gzip}}
+routes: [{files: /x, to: d}]"
+                .to_owned(),
+            "1:77: destinations.d.compression: does not go with `aggregation: kpl`: no consumer could take compressed \
+             aggregates apart; use `aggregation: newline`, or leave it out",
         ),
         (
             "destinations: {d: {type: kinesis, stream: s, aggregation: newline, max_record_size: 32KiB}}

@@ -11,6 +11,16 @@ use crate::deliver::{
     Retry, RetryLimits,
 };
 use crate::source::DestinationName;
+use crate::units::ByteSize;
+
+/// What Firehose takes out of one record where dynamic partitioning de-aggregates (Amazon Data Firehose quotas).
+const FIREHOSE_LINES: usize = 500;
+/// In effect no limit.
+const MOST_LINES: usize = 100_000;
+/// Two payload units; what the Kinesis Producer Library aggregates up to.
+const AGGREGATE: ByteSize = ByteSize(50 << 10);
+/// Logs shrink to about a tenth: two payload units again.
+const COMPRESSED_AGGREGATE: ByteSize = ByteSize(500 << 10);
 
 impl Validator<'_> {
     pub(super) fn destinations(
@@ -64,6 +74,12 @@ impl Validator<'_> {
             self.error(&path.key("packed_record"), message);
         }
         let packed = packed.unwrap_or_default();
+        let compression = compression(typed.compression);
+        if typed.packing == Some(raw::PackingKind::None) && compression == Compression::Gzip {
+            let message =
+                "is for `packing: newline`: what takes one JSON object a record cannot read it compressed";
+            self.error(&path.key("compression"), message);
+        }
         let aws = typed.aws();
         let to = Firehose {
             stream: typed.stream?.0,
@@ -71,9 +87,14 @@ impl Validator<'_> {
             packing: match typed.packing? {
                 raw::PackingKind::None => Packing::None,
                 raw::PackingKind::Newline => {
-                    Packing::Newline { max_size: packed.max_size.0, max_lines: packed.max_lines }
+                    let most = if compression == Compression::Gzip { MOST_LINES } else { FIREHOSE_LINES };
+                    Packing::Newline {
+                        max_size: packed.max_size.0,
+                        max_lines: packed.max_lines.unwrap_or(most),
+                    }
                 }
             },
+            compression,
             batch: Batch {
                 max_records: typed.batch.max_records,
                 target_size: typed.batch.target_size.0,
@@ -101,9 +122,18 @@ impl Validator<'_> {
                 "has no meaning with `aggregation: none`, which sends one line a record; leave it out";
             self.error(&path.key("aggregated_record"), message);
         }
-        let aggregated_size = aggregated.unwrap_or_default().max_size.0;
+        let compression = compression(typed.compression);
+        if typed.aggregation == Some(raw::AggregationKind::Kpl) && compression == Compression::Gzip {
+            let message = "does not go with `aggregation: kpl`: no consumer could take compressed aggregates apart; \
+                           use `aggregation: newline`, or leave it out";
+            self.error(&path.key("compression"), message);
+        }
+        let aggregated_size = aggregated.and_then(|it| it.max_size).map_or(
+            if compression == Compression::Gzip { COMPRESSED_AGGREGATE } else { AGGREGATE },
+            |size| size.0,
+        );
         let max_record_size = typed.max_record_size.0;
-        if typed.aggregation == Some(raw::AggregationKind::Newline) && aggregated_size > max_record_size {
+        if typed.aggregation != Some(raw::AggregationKind::None) && aggregated_size > max_record_size {
             let message = format!(
                 "aggregated_record.max_size ({aggregated_size}) is more than max_record_size \
                  ({max_record_size})"
@@ -117,7 +147,9 @@ impl Validator<'_> {
             aggregation: match typed.aggregation? {
                 raw::AggregationKind::None => Aggregation::None,
                 raw::AggregationKind::Newline => Aggregation::Newline { max_size: aggregated_size },
+                raw::AggregationKind::Kpl => Aggregation::Kpl { max_size: aggregated_size },
             },
+            compression,
             partition_key: match typed.partition_key.0 {
                 key if key == "random" => PartitionKey::Random,
                 key => PartitionKey::Fixed(key),
@@ -227,6 +259,13 @@ impl Validator<'_> {
                 self.error(&path.key(key), "is for assuming a role; say which by role_arn");
             }
         }
+    }
+}
+
+fn compression(typed: raw::RecordCompression) -> Compression {
+    match typed {
+        raw::RecordCompression::None => Compression::None,
+        raw::RecordCompression::Gzip => Compression::Gzip,
     }
 }
 

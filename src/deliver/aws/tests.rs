@@ -11,11 +11,11 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 
 use super::super::answer::Outcome;
-use super::super::batch::Shape;
 use super::super::entry::Request;
 use super::super::firehose::DeliveryStream;
 use super::super::kinesis::DataStream;
 use super::super::settings::{Aggregation, Firehose, Packing};
+use super::super::shape::Shape;
 use super::super::testing::{self, Endpoint, Reply, run_of};
 use super::*;
 use crate::units::ByteSize;

@@ -1,7 +1,13 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 
+use super::super::gzip;
+use super::super::settings::{Aggregation, Compression, Packing};
+use super::super::shape::{FIREHOSE_RECORD_SIZE, FIREHOSE_STEP, KINESIS_STEP, Pack};
 use super::super::testing::{firehose, kinesis, sized};
 use super::*;
+use crate::units::ByteSize;
 
 const PACKED: Packing = Packing::Newline { max_size: ByteSize(1_024_000), max_lines: usize::MAX };
 
@@ -100,7 +106,7 @@ fn random_partition_keys_differ_and_fixed_ones_do_not() {
         let mut batcher = batcher(Shape::kinesis(&settings));
         offer(&mut batcher, sized(0, &[1; 100]), now);
         let drafts = take_all(&mut batcher, now);
-        drafts[0].entries.iter().filter_map(Entry::partition_key).collect()
+        drafts[0].entries.iter().filter_map(Entry::partition_key).map(|key| key.into_owned()).collect()
     };
     let random = keys(PartitionKey::Random);
     assert_eq!(random.len(), 100);
@@ -147,21 +153,87 @@ fn an_entry_is_split_without_loss() {
     }
 }
 
+#[test]
+fn a_full_record_ends_before_a_billing_step_that_it_would_only_begin() {
+    let now = Instant::now();
+    let mut packed = batcher(Shape::firehose(&firehose(Packing::Newline {
+        max_size: ByteSize(1_024_000),
+        max_lines: 100,
+    })));
+    // 100 lines of 300 bytes reach 4,400 bytes into the sixth step.
+    offer(&mut packed, sized(0, &[299; 60]), now);
+    offer(&mut packed, sized(60, &[299; 60]), now);
+    let drafts = take_all(&mut packed, now);
+    assert_eq!(sizes(&drafts), [[85 * 300, 35 * 300]]);
+    assert_eq!((85 * 300 / FIREHOSE_STEP, 86 * 300 / FIREHOSE_STEP), (4, 5));
+
+    let mut settings = kinesis(Aggregation::Kpl { max_size: ByteSize(60_000) });
+    settings.batch.target_size = ByteSize(200_000);
+    let mut aggregated = batcher(Shape::kinesis(&settings));
+    offer(&mut aggregated, sized(0, &[299; 1000]), now);
+    let sizes: Vec<usize> =
+        take_all(&mut aggregated, now).iter().flat_map(|draft| &draft.entries).map(Entry::size).collect();
+    let left: Vec<usize> = sizes.iter().map(|size| size.next_multiple_of(KINESIS_STEP) - size).collect();
+    assert!(left[..left.len() - 1].iter().all(|left| *left < 310), "{sizes:?}");
+}
+
+#[test]
+fn one_record_is_sent_raw_and_several_as_an_aggregate() {
+    let now = Instant::now();
+    let mut batcher = batcher(Shape::kinesis(&kinesis(Aggregation::Kpl { max_size: ByteSize(51_200) })));
+    offer(&mut batcher, sized(0, &[5]), now);
+    let raw = take_all(&mut batcher, now).remove(0).entries.remove(0);
+    assert_eq!(raw.payload(), b"xxxxx");
+    offer(&mut batcher, sized(0, &[5]), now);
+    offer(&mut batcher, sized(1, &[1]), now);
+    let draft = take_all(&mut batcher, now).remove(0);
+    let payload = draft.entries[0].payload();
+    assert_eq!(payload[..4], [0xf3, 0x89, 0x9a, 0xc2]);
+    assert_eq!(draft.size, payload.len() + Key::RANDOM_LEN);
+    let key = draft.entries[0].partition_key().unwrap();
+    assert!(payload.windows(16).any(|part| part == key.as_bytes()), "its own key is that of its records");
+}
+
+#[test]
+fn what_is_compressed_is_within_the_limits_whatever_it_is() {
+    let now = Instant::now();
+    let mut settings = firehose(PACKED);
+    settings.compression = Compression::Gzip;
+    let mut batcher = batcher(Shape::firehose(&settings));
+    let longest = gzip::content_within(FIREHOSE_RECORD_SIZE);
+    assert_eq!(offer(&mut batcher, sized(0, &[longest, longest - 1, 7]), now).len(), 1);
+    let drafts = take_all(&mut batcher, now);
+    assert_eq!(sizes(&drafts), [[longest, 8]]);
+    let entry = &drafts[0].entries[1];
+    assert_eq!(entry.sent_size(), 8, "as long as it was not sent");
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&entry.payload()[..]), &mut text)
+        .unwrap();
+    assert_eq!(text, "xxxxxxx\n");
+    assert_eq!(entry.sent_size(), entry.payload().len());
+}
+
 /// Packing or not, and the limits, small enough that tests reach all of them.
 fn any_shape() -> impl Strategy<Value = Shape> {
-    let pack = prop::option::of((1usize..300, 1usize..10))
-        .prop_map(|pack| pack.map(|(size, lines)| Pack { size, lines }));
+    let pack = prop::option::of((1usize..300, 1usize..10, prop::option::of(1usize..100)))
+        .prop_map(|pack| pack.map(|(size, lines, step)| Pack { size, lines, step }));
     let key = prop::option::of(prop_oneof![
         Just(PartitionKey::Random),
         "[a-z]{1,20}".prop_map(PartitionKey::Fixed)
     ]);
-    (1usize..8, 40usize..500, 40usize..200, pack, key).prop_map(
-        |(max_entries, request_size, record_size, packing, key)| Shape {
+    (1usize..8, 40usize..500, 40usize..200, pack, key, any::<bool>()).prop_map(
+        |(max_entries, request_size, record_size, packing, key, kpl)| Shape {
             max_entries,
             request_size,
             record_size,
             packing: packing.map(|pack| Pack { size: pack.size.min(record_size), ..pack }),
+            framing: match packing {
+                None => Framing::Bare,
+                Some(_) if kpl && key.is_some() => Framing::Aggregate,
+                Some(_) => Framing::Lines,
+            },
             key,
+            billed_step: None,
             max_age: Duration::from_secs(1),
         },
     )
@@ -180,7 +252,7 @@ proptest! {
         for sizes in &runs {
             for refused in offer(&mut batcher, sized(first, sizes), now) {
                 prop_assert_eq!(refused.run.len(), 1);
-                let newline = usize::from(shape.packing.is_some());
+                let newline = usize::from(shape.framing.keeps_newline());
                 prop_assert!(refused.run.record(0).len() + newline + shape.key_size() > shape.record_size);
                 seen.extend(refused.run.ordinals());
             }
@@ -198,7 +270,7 @@ proptest! {
                     Some(pack) => {
                         prop_assert!(entry.records() == 1 || entry.records() <= pack.lines);
                         prop_assert!(entry.records() == 1 || entry.size() <= pack.size);
-                        prop_assert!(entry.payload().ends_with(b"\n"));
+                        prop_assert!(shape.framing == Framing::Aggregate || entry.payload().ends_with(b"\n"));
                     }
                     None => prop_assert_eq!(entry.records(), 1),
                 }

@@ -1,16 +1,16 @@
 //! The files themselves: open, written, closed and recovered. Time is passed in.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use flate2::write::GzEncoder;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tokio::time::Instant;
 
 use super::super::entry::{Entry, Request};
+use super::super::gzip;
 use super::super::settings::{Compression, Directory};
 use crate::disk::{Disk, DiskFile};
 use crate::source::DestinationName;
@@ -55,7 +55,7 @@ impl Files {
         let parts: Vec<&[u8]> = match self.settings.compression {
             Compression::None => request.entries.iter().flat_map(Entry::pieces).collect(),
             Compression::Gzip => {
-                compressed = gzip_member(request)?;
+                compressed = gzip::member(request.entries.iter().flat_map(Entry::pieces))?;
                 vec![&compressed]
             }
         };
@@ -203,15 +203,6 @@ fn names(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
         }
     }
     Ok(names)
-}
-
-/// The request's lines as one gzip member.
-fn gzip_member(request: &Request) -> io::Result<Vec<u8>> {
-    let mut gzip = GzEncoder::new(Vec::new(), flate2::Compression::default());
-    for piece in request.entries.iter().flat_map(Entry::pieces) {
-        gzip.write_all(piece)?;
-    }
-    gzip.finish()
 }
 
 /// The name that an open file will have.

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::settings::{Aggregation, Batch, Firehose, Kinesis, Packing, PartitionKey, Retry};
+use super::settings::{Aggregation, Batch, Compression, Firehose, Kinesis, Packing, PartitionKey, Retry};
 use super::{Aws, Backoff, Dispatcher, Next, Request, Shape};
 use crate::record::{Records, Run};
 use crate::units::ByteSize;
@@ -53,6 +53,7 @@ pub(super) fn firehose(packing: Packing) -> Firehose {
         stream: "archive".to_owned(),
         aws: Aws::default(),
         packing,
+        compression: Compression::None,
         batch: batch(),
         retry: Retry::default(),
     }
@@ -63,6 +64,7 @@ pub(super) fn kinesis(aggregation: Aggregation) -> Kinesis {
         stream: "audit".to_owned(),
         aws: Aws::default(),
         aggregation,
+        compression: Compression::None,
         partition_key: PartitionKey::Random,
         max_record_size: ByteSize(1 << 20),
         batch: batch(),

@@ -8,6 +8,7 @@ use memchr::memchr;
 
 use super::kinesis::shard_id;
 use super::marker::Marker;
+use super::payload;
 use super::protocol::{Entry, ErrorAnswer, Put, Service, Taken};
 use super::{firehose, kinesis};
 
@@ -63,6 +64,8 @@ pub struct Accepted {
     /// The raw data.
     pub data: Bytes,
     /// Kinesis only.
+    /// Its lines, taken out of an aggregate or decompressed.
+    pub text: Bytes,
     pub partition_key: Option<String>,
     /// Kinesis only.
     pub shard: Option<usize>,
@@ -88,8 +91,10 @@ pub struct StreamAccount {
     pub single_calls: u64,
     /// Records taken.
     pub taken: u64,
-    /// Lines in them.
+    /// Lines in them, in whatever form.
     pub lines: u64,
+    /// Bytes of those lines, newlines counted.
+    pub line_bytes: u64,
     /// Raw bytes of data taken.
     pub bytes: u64,
     /// What the records taken cost: units of 5 KiB a record (Firehose), PUT payload units of 25 KiB (Kinesis).
@@ -120,6 +125,7 @@ impl StreamAccount {
             single_calls: 0,
             taken: 0,
             lines: 0,
+            line_bytes: 0,
             bytes: 0,
             billed_units: 0,
             call_errors: BTreeMap::new(),
@@ -155,8 +161,10 @@ impl StreamAccount {
         self.taken += 1;
         self.bytes += entry.data.len() as u64;
         self.billed_units += entry.size().div_ceil(unit).max(1) as u64;
-        for line in lines_of(&entry.data) {
+        let text = payload::text(&entry.data);
+        for line in lines_of(&text) {
             self.lines += 1;
+            self.line_bytes += line.len() as u64 + 1;
             if self.keep == Keep::Everything {
                 self.count(line);
             }
@@ -164,6 +172,7 @@ impl StreamAccount {
         if self.keep == Keep::Everything {
             self.records.push(Accepted {
                 data: entry.data.clone(),
+                text,
                 partition_key: entry.partition_key.clone(),
                 shard: taken.shard,
                 sequence: taken.sequence,
@@ -202,7 +211,7 @@ impl StreamAccount {
 
     /// All lines taken, in the order of their taking: records are split at newlines, an empty end is no line.
     pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
-        self.records().iter().flat_map(|record| lines_of(&record.data))
+        self.records().iter().flat_map(|record| lines_of(&record.text))
     }
 
     /// All lines taken, as the JSON objects that they must be.

@@ -28,6 +28,7 @@ pub mod kinesis;
 mod marker;
 mod patience;
 mod policy;
+mod payload;
 mod protocol;
 mod server;
 mod signature;

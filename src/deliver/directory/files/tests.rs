@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::super::super::batch::Shape;
+use super::super::super::shape::Shape;
 use super::super::super::testing;
 use super::*;
 use crate::units::ByteSize;
