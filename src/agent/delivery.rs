@@ -76,7 +76,7 @@ impl Delivery {
                     Next::Idle => break,
                 }
             }
-            self.metrics.watch(&self.dispatcher);
+            self.metrics.watch(&mut self.dispatcher);
             let settled = self.dispatcher.held_records() == 0 && sending.is_empty() && self.burial.is_empty();
             if settled && wait.is_none() && *phase.borrow() == Phase::Drain {
                 break;

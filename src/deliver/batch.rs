@@ -6,13 +6,13 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::entry::{Entry, Framing, Key, Part, framed_size};
+use super::entry::{Entry, Framing, Part, framed_size};
+use super::key::{KeySize, Keys};
+use super::lots::Lots;
 use super::refusal::{Reason, Refused};
-use super::settings::PartitionKey;
 use super::shape::Shape;
 use crate::record::Run;
 
@@ -27,8 +27,9 @@ pub(super) struct Draft {
 #[derive(Debug)]
 pub(super) struct Batcher {
     shape: Shape,
-    fixed_key: Option<Arc<str>>,
-    rng: fastrand::Rng,
+    keys: Option<Keys>,
+    /// In place of all below, where an entry may hold only records of one key.
+    lots: Option<Lots>,
     /// Full ones, oldest first.
     ready: VecDeque<Draft>,
     /// The one that fills; only its last entry grows.
@@ -48,14 +49,13 @@ impl fmt::Debug for Draft {
 impl Batcher {
     /// An empty one. `rng` draws the random partition keys.
     pub(super) fn new(shape: Shape, rng: fastrand::Rng) -> Self {
-        let fixed_key = match &shape.key {
-            Some(PartitionKey::Fixed(key)) => Some(key.as_str().into()),
-            _ => None,
-        };
+        let keys = shape.key.as_ref().map(|key| Keys::new(key, shape.hash_key.as_ref(), rng));
+        let sorted =
+            shape.ordered || shape.packing.is_some() && keys.as_ref().is_some_and(Keys::are_of_records);
         Self {
+            keys,
+            lots: sorted.then(|| Lots::new(shape.ordered)),
             shape,
-            fixed_key,
-            rng,
             ready: VecDeque::new(),
             open: Draft { entries: Vec::new(), size: 0 },
             sealed: false,
@@ -75,33 +75,113 @@ impl Batcher {
 
     /// When the open request is to be taken although it is not full; none while it is empty.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.since.map(|since| since + self.shape.max_age)
+        match &self.lots {
+            Some(lots) => lots.due(&self.shape),
+            None => self.since.map(|since| since + self.shape.max_age),
+        }
     }
 
     /// Takes records in. What is too large for the service comes back.
     pub(super) fn offer(&mut self, mut part: Part) -> Vec<Refused> {
         let mut refused = Vec::new();
+        let Some(keys) = self.keys.as_mut().filter(|keys| self.lots.is_some() || keys.are_of_records())
+        else {
+            self.place_all(part, &mut refused);
+            return refused;
+        };
+        // All keys first, as they borrow what the records are put into.
+        let mut of_keys = Vec::new();
         while !part.run.is_empty() {
-            match self.place(&part.run) {
-                Place::Grow(fit) => self.push(&mut part, fit),
-                Place::Seal => self.sealed = true,
-                Place::Start(fit) => {
-                    let entry = self.new_entry();
-                    self.open.entries.push(entry);
-                    self.push(&mut part, fit);
-                }
-                Place::Close => self.close(),
-                Place::Nowhere { size } => refused.push(Refused {
-                    run: cut(&mut part, 1).run,
-                    reason: Reason::TooLarge { size, limit: self.shape.record_size },
-                }),
+            let (key, count) = match &part.key {
+                Some(key) => (key.clone(), part.run.len()),
+                None => keys.of_first(&part.run),
+            };
+            of_keys.push(Part { key: Some(key), ..cut(&mut part, count) });
+        }
+        for part in of_keys {
+            if self.lots.is_some() {
+                self.sort_in(part, &mut refused);
+            } else {
+                self.place_all(part, &mut refused);
             }
         }
         refused
     }
 
+    fn place_all(&mut self, mut part: Part, refused: &mut Vec<Refused>) {
+        while !part.run.is_empty() {
+            match self.place(&part) {
+                Place::Grow(fit) => self.push(&mut part, fit),
+                Place::Seal => self.sealed = true,
+                Place::Start(fit) => {
+                    let key = match (&part.key, &mut self.keys) {
+                        (Some(key), _) => Some(key.clone()),
+                        (None, keys) => keys.as_mut().map(|keys| keys.of(part.run.record(0))),
+                    };
+                    self.open.entries.push(Entry::new(self.shape.framing, key));
+                    self.push(&mut part, fit);
+                }
+                Place::Close => self.close(),
+                Place::Nowhere { size } => refused.push(self.too_large(&mut part, size)),
+            }
+        }
+    }
+
+    /// Puts records of one key with others of it.
+    fn sort_in(&mut self, mut part: Part, refused: &mut Vec<Refused>) {
+        while !part.run.is_empty() {
+            let fits = match self.size_alone(&part, part.run.data().len()) <= self.shape.record_size {
+                true => part.run.len(),
+                false => (0..part.run.len())
+                    .take_while(|index| {
+                        let len = part.run.end(*index) - part.run.start(*index);
+                        self.size_alone(&part, len) <= self.shape.record_size
+                    })
+                    .count(),
+            };
+            if let (Some(lots), Some(key), 1..) = (&mut self.lots, part.key.clone(), fits) {
+                lots.offer(&key, cut(&mut part, fits), &self.shape);
+            }
+            if !part.run.is_empty() {
+                let size = self.size_alone(&part, part.run.end(0));
+                refused.push(self.too_large(&mut part, size));
+            }
+        }
+    }
+
+    /// The size of an entry with a single record of this length, newline counted.
+    fn size_alone(&self, part: &Part, len: usize) -> usize {
+        self.key_size(part).text + len - usize::from(!self.shape.framing.keeps_newline())
+    }
+
+    fn key_size(&self, part: &Part) -> KeySize {
+        match (&part.key, &self.keys) {
+            (Some(key), _) => key.size(),
+            (None, Some(keys)) => keys.size(),
+            (None, None) => KeySize::default(),
+        }
+    }
+
+    fn too_large(&self, part: &mut Part, size: usize) -> Refused {
+        Refused { run: cut(part, 1).run, reason: Reason::TooLarge { size, limit: self.shape.record_size } }
+    }
+
+    /// The lots, where each key's order is kept.
+    pub(super) fn ordered(&mut self) -> Option<(&mut Lots, &Shape)> {
+        self.lots.as_mut().filter(|lots| lots.is_ordered()).map(|lots| (lots, &self.shape))
+    }
+
+    /// How many records lacked what their key is made of, since this was last asked.
+    pub(super) fn take_key_fallbacks(&mut self) -> u64 {
+        self.keys.as_mut().map_or(0, Keys::take_fallbacks)
+    }
+
     /// The next request: a full one, or else the open one if it is due or does not linger.
     pub(super) fn take(&mut self, now: Instant, linger: Linger) -> Option<Draft> {
+        if let Some(lots) = &mut self.lots {
+            lots.release_due(now, &self.shape);
+            return lots.take(now, linger, &self.shape);
+        }
         if self.ready.is_empty() {
             let due = self.due()?;
             if linger == Linger::Off || due <= now {
@@ -112,18 +192,19 @@ impl Batcher {
     }
 
     /// Where the run's first records go.
-    fn place(&self, run: &Run) -> Place {
-        let shape = &self.shape;
+    fn place(&self, part: &Part) -> Place {
+        let (shape, run) = (&self.shape, &part.run);
+        let key = self.key_size(part);
         let (framing, request_size) = (shape.framing, shape.request_size);
         if let (Some(pack), Some(last), false) = (shape.packing, self.open.entries.last(), self.sealed) {
             let base = last.base_size();
             let limit = pack.size.min(request_size.saturating_sub(self.open.size - last.size()));
-            let fit = fit(run, framing, base, limit, pack.lines.saturating_sub(last.records), pack.step);
+            let fit =
+                fit(run, (framing, key), base, limit, pack.lines.saturating_sub(last.records), pack.step);
             return if fit.count > 0 { Place::Grow(fit) } else { Place::Seal };
         }
         let room = request_size.saturating_sub(self.open.size);
-        let newline = usize::from(!framing.keeps_newline());
-        let size = shape.key_size() + run.end(0) - newline;
+        let size = self.size_alone(part, run.end(0));
         if size > shape.record_size {
             return Place::Nowhere { size };
         }
@@ -136,8 +217,8 @@ impl Batcher {
         Place::Start(match shape.packing {
             None => Fit { count: 1, full: true },
             Some(pack) => {
-                let base = Entry::empty_size(framing, shape.key_size());
-                match fit(run, framing, base, room.min(pack.size), pack.lines, pack.step) {
+                let base = Entry::empty_size(framing, key);
+                match fit(run, (framing, key), base, room.min(pack.size), pack.lines, pack.step) {
                     Fit { count: 0, .. } => Fit { count: 1, full: true },
                     fit => fit,
                 }
@@ -159,15 +240,6 @@ impl Batcher {
         if self.open.size >= self.shape.request_size || (self.sealed && entries >= self.shape.max_entries) {
             self.close();
         }
-    }
-
-    fn new_entry(&mut self) -> Entry {
-        let key = match (&self.shape.key, &self.fixed_key) {
-            (None, _) => None,
-            (Some(_), Some(key)) => Some(Key::Fixed(key.clone())),
-            (Some(_), None) => Some(Key::Random(self.rng.u64(..))),
-        };
-        Entry::new(self.shape.framing, key)
     }
 
     fn close(&mut self) {
@@ -203,20 +275,27 @@ enum Place {
 
 /// How many of a run's first records an entry takes.
 #[derive(Clone, Copy)]
-struct Fit {
-    count: usize,
+pub(super) struct Fit {
+    pub(super) count: usize,
     /// The entry takes no more after them.
-    full: bool,
+    pub(super) full: bool,
 }
 
 /// How many of the run's first records an entry takes that has `base` bytes and may have `limit`, and at most so
 /// many records. One that gets full ends before a billing step that its last records would only begin.
-fn fit(run: &Run, framing: Framing, base: usize, limit: usize, lines: usize, step: Option<usize>) -> Fit {
+pub(super) fn fit(
+    run: &Run,
+    (framing, key): (Framing, KeySize),
+    base: usize,
+    limit: usize,
+    lines: usize,
+    step: Option<usize>,
+) -> Fit {
     let within = |limit: usize, most: usize| {
         let room = limit.saturating_sub(base);
         match framing {
             Framing::Aggregate => {
-                let (size, count) = framed_size(&run.slice(0..most.min(run.len())), room);
+                let (size, count) = framed_size(&run.slice(0..most.min(run.len())), room, key.hash.is_some());
                 (base + size, count)
             }
             _ => {
@@ -252,8 +331,8 @@ fn records_within(run: &Run, room: usize, most: usize) -> usize {
 }
 
 /// Takes the first records of a part off.
-fn cut(part: &mut Part, count: usize) -> Part {
-    Part { run: part.run.split_to(count), ..*part }
+pub(super) fn cut(part: &mut Part, count: usize) -> Part {
+    Part { run: part.run.split_to(count), ..part.clone() }
 }
 
 #[cfg(test)]

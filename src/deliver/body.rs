@@ -18,7 +18,7 @@ use super::entry::{Entry, Request};
 /// the stream's name: `DeliveryStreamName`, `StreamName` or `StreamARN`.
 pub fn encode(member: &str, name: &str, entries: &[Entry]) -> Bytes {
     // Each record stands between some words; a key may need escapes, of which the services allow few.
-    let size: usize = entries.iter().map(|entry| entry.sent_size().div_ceil(3) * 4 + 64).sum();
+    let size: usize = entries.iter().map(|entry| entry.sent_size().div_ceil(3) * 4 + 128).sum();
     let mut body = Vec::with_capacity(size + name.len() + 64);
     body.extend_from_slice(b"{\"");
     body.extend_from_slice(member.as_bytes());
@@ -37,6 +37,10 @@ pub fn encode(member: &str, name: &str, entries: &[Entry]) -> Bytes {
         if let Some(key) = entry.partition_key() {
             body.extend_from_slice(b",\"PartitionKey\":");
             string(&key, &mut body);
+        }
+        if let Some(number) = entry.explicit_hash_key() {
+            body.extend_from_slice(b",\"ExplicitHashKey\":");
+            string(number, &mut body);
         }
         body.push(b'}');
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
+use super::key::{Key, KeySize};
 use super::{aggregate, gzip};
 use crate::record::Run;
 
@@ -76,39 +77,13 @@ pub(super) struct Part {
     pub(super) since: tokio::time::Instant,
     /// When they are given up.
     pub(super) expires: Option<tokio::time::Instant>,
+    /// Their key, where it is made of what is in them.
+    pub(super) key: Option<Key>,
 }
 
 impl Part {
     pub(super) fn new(run: Run, since: tokio::time::Instant) -> Self {
-        Self { run, failures: 0, attempts: 0, since, expires: None }
-    }
-}
-
-/// What decides an entry's shard.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Key {
-    /// 16 hexadecimal digits: the service hashes the key, so 64 random bits spread as evenly as more would,
-    /// and a key's bytes count towards every limit.
-    Random(u64),
-    /// The same for all.
-    Fixed(Arc<str>),
-}
-
-impl Key {
-    pub(super) const RANDOM_LEN: usize = 16;
-
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Key::Random(_) => Self::RANDOM_LEN,
-            Key::Fixed(key) => key.len(),
-        }
-    }
-
-    pub(super) fn text(&self) -> Cow<'_, str> {
-        match self {
-            Key::Random(bits) => format!("{bits:016x}").into(),
-            Key::Fixed(key) => (&**key).into(),
-        }
+        Self { run, failures: 0, attempts: 0, since, expires: None, key: None }
     }
 }
 
@@ -120,7 +95,7 @@ impl Entry {
     pub(super) fn push(&mut self, part: Part) {
         self.data += part.run.data().len();
         if self.framing == Framing::Aggregate {
-            self.framed += framed_size(&part.run, usize::MAX).0;
+            self.framed += framed_size(&part.run, usize::MAX, self.key_size().hash.is_some()).0;
         }
         self.records += part.run.len();
         self.parts.push(part);
@@ -135,19 +110,19 @@ impl Entry {
     pub fn payload_size(&self) -> usize {
         match self.framing {
             Framing::Lines | Framing::GzipLines => self.data,
-            Framing::Aggregate if self.records > 1 => self.envelope() + self.framed,
+            Framing::Aggregate if self.records > 1 => self.base_size() - self.key_size().text,
             Framing::Bare | Framing::GzipBare | Framing::Aggregate => self.data.saturating_sub(1),
         }
     }
 
     /// The bytes that count towards the service's limits: payload, before compression, and partition key.
     pub fn size(&self) -> usize {
-        self.payload_size() + self.key_size()
+        self.payload_size() + self.key_size().text
     }
 
     /// The bytes that the service is sent, partition key counted: what it bills.
     pub fn sent_size(&self) -> usize {
-        self.compressed.get().map_or(self.payload_size(), Bytes::len) + self.key_size()
+        self.compressed.get().map_or(self.payload_size(), Bytes::len) + self.key_size().text
     }
 
     /// What its size begins with where more records come to those that it has.
@@ -158,20 +133,16 @@ impl Entry {
         }
     }
 
-    /// What the size of an entry with a key of this length begins with.
-    pub(super) fn empty_size(framing: Framing, key: usize) -> usize {
+    /// What the size of an entry with a key of this size begins with.
+    pub(super) fn empty_size(framing: Framing, key: KeySize) -> usize {
         match framing {
-            Framing::Aggregate => aggregate::envelope_size(key, None) + key,
-            _ => key,
+            Framing::Aggregate => aggregate::envelope_size(key.text, key.hash) + key.text,
+            _ => key.text,
         }
     }
 
-    fn key_size(&self) -> usize {
-        self.key.as_ref().map_or(0, Key::len)
-    }
-
-    fn envelope(&self) -> usize {
-        aggregate::envelope_size(self.key_size(), None)
+    fn key_size(&self) -> KeySize {
+        self.key.as_ref().map(Key::size).unwrap_or_default()
     }
 
     /// Where its records lie in the buffer.
@@ -210,7 +181,8 @@ impl Entry {
         scratch.clear();
         let key = self.key.as_ref().map_or(Cow::Borrowed(""), Key::text);
         let records = self.runs().flat_map(|run| (0..run.len()).map(|index| run.record(index)));
-        aggregate::encode(&key, None, records, scratch);
+        let hash = self.key.as_ref().and_then(Key::hash);
+        aggregate::encode(&key, hash, records, scratch);
         scratch
     }
 
@@ -227,6 +199,11 @@ impl Entry {
     /// What decides its shard, for a data stream.
     pub fn partition_key(&self) -> Option<Cow<'_, str>> {
         self.key.as_ref().map(Key::text)
+    }
+
+    /// What takes the place of the key's hash, for a data stream: a decimal number of 128 bits.
+    pub fn explicit_hash_key(&self) -> Option<&str> {
+        self.key.as_ref().and_then(Key::hash)
     }
 
     /// The entry without the parts that are given up, which are handed to `give_up`; none if nothing is left.
@@ -264,12 +241,12 @@ impl Entry {
 }
 
 /// What the first records of a run take in an aggregate, as many as fit into `room`, and how many that are.
-pub(super) fn framed_size(run: &Run, room: usize) -> (usize, usize) {
+pub(super) fn framed_size(run: &Run, room: usize, hash_key: bool) -> (usize, usize) {
     let mut size = 0;
     let mut start = 0;
     for index in 0..run.len() {
         let end = run.end(index);
-        let more = size + aggregate::record_size(end - start - 1, false);
+        let more = size + aggregate::record_size(end - start - 1, hash_key);
         if more > room {
             return (size, index);
         }

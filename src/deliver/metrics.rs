@@ -46,6 +46,7 @@ pub struct Metrics {
     billed_units: Family<ByDestination, Counter>,
     billed_on_demand: Family<ByDestination, Counter>,
     retried_records: Family<ByDestination, Counter>,
+    key_fallbacks: Family<ByDestination, Counter>,
     throttled: Family<ByDestination, Counter>,
     failed: Family<ByCode, Counter>,
     refused: Family<ByCode, Counter>,
@@ -63,6 +64,7 @@ impl Default for Metrics {
             billed_units: Family::default(),
             billed_on_demand: Family::default(),
             retried_records: Family::default(),
+            key_fallbacks: Family::default(),
             throttled: Family::default(),
             failed: Family::default(),
             refused: Family::default(),
@@ -100,6 +102,11 @@ impl Metrics {
             self.billed_on_demand.clone(),
         );
         registry.register("retried_records", "Records that are sent again", self.retried_records.clone());
+        registry.register(
+            "partition_key_fallbacks",
+            "Records without the fields that their partition key or explicit hash key is made of",
+            self.key_fallbacks.clone(),
+        );
         registry.register(
             "throttled_entries",
             "Records of the service that it throttled, alone or with their request",
@@ -148,6 +155,7 @@ impl Metrics {
             billed_units: self.billed_units.get_or_create_owned(&by),
             billed_on_demand: self.billed_on_demand.get_or_create_owned(&by),
             retried_records: self.retried_records.get_or_create_owned(&by),
+            key_fallbacks: self.key_fallbacks.get_or_create_owned(&by),
             throttled: self.throttled.get_or_create_owned(&by),
             failed: self.failed.clone(),
             refused: self.refused.clone(),
@@ -174,6 +182,7 @@ pub struct DestinationMetrics {
     billed_units: Counter<u64, AtomicU64>,
     billed_on_demand: Counter<u64, AtomicU64>,
     retried_records: Counter<u64, AtomicU64>,
+    key_fallbacks: Counter<u64, AtomicU64>,
     throttled: Counter<u64, AtomicU64>,
     failed: Family<ByCode, Counter>,
     refused: Family<ByCode, Counter>,
@@ -226,7 +235,8 @@ impl DestinationMetrics {
     }
 
     /// Shows how the destination does.
-    pub fn watch(&self, dispatcher: &Dispatcher) {
+    pub fn watch(&self, dispatcher: &mut Dispatcher) {
+        self.key_fallbacks.inc_by(dispatcher.take_key_fallbacks());
         self.in_flight.set(i64::try_from(dispatcher.in_flight()).unwrap_or(i64::MAX));
         self.healthy.set(match dispatcher.health() {
             Health::Fine => 1,
@@ -280,7 +290,7 @@ mod tests {
         let Next::Send(request) = dispatcher.next(now) else {
             panic!("nothing to send");
         };
-        archive.watch(&dispatcher);
+        archive.watch(&mut dispatcher);
         let throttled = Failure::from_service("ServiceUnavailableException", "", 200);
         let answer = Answer::from(Outcome::Judged(vec![(1, throttled.clone()), (2, throttled)]));
         let settled = dispatcher.answered(request.id, answer, now);

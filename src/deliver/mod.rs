@@ -28,7 +28,9 @@ mod entry;
 mod firehose;
 mod gzip;
 mod health;
+mod key;
 mod kinesis;
+mod lots;
 mod metrics;
 pub mod policy;
 mod preflight;
@@ -38,6 +40,7 @@ mod service;
 mod settings;
 mod settled;
 mod shape;
+mod template;
 #[cfg(test)]
 mod testing;
 
@@ -55,11 +58,12 @@ pub use refusal::{Reason, Refused};
 pub use retry::Backoff;
 pub use service::Service;
 pub use settings::{
-    Aggregation, Aws, Batch, Compression, Destination, Directory, Firehose, Kinesis, Packing, PartitionKey,
-    Retry, RetryLimits, Role,
+    Aggregation, Aws, Batch, Compression, Destination, Directory, ExplicitHashKey, Firehose, Kinesis,
+    Ordering, Packing, PartitionKey, Retry, RetryLimits, Role,
 };
 pub use settled::Settled;
 pub use shape::{
     FIREHOSE_RECORD_SIZE, FIREHOSE_REQUEST_SIZE, FIREHOSE_STEP, KINESIS_REQUEST_SIZE, KINESIS_STEP,
     MAX_ENTRIES, Shape,
 };
+pub use template::Template;

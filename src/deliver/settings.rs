@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::template::Template;
 use crate::units::ByteSize;
 
 /// Where records go, and how.
@@ -60,6 +61,10 @@ pub struct Kinesis {
     pub compression: Compression,
     /// What decides a record's shard.
     pub partition_key: PartitionKey,
+    /// What takes the place of its hash.
+    pub explicit_hash_key: Option<ExplicitHashKey>,
+    /// Which records come in their order.
+    pub ordering: Ordering,
     /// The stream's MaxRecordSize, data and partition key; 1 MiB unless the stream was raised, at most 10 MiB.
     pub max_record_size: ByteSize,
     /// How records become requests.
@@ -93,6 +98,30 @@ pub enum PartitionKey {
     Random,
     /// Always this key: everything in one shard.
     Fixed(String),
+    /// Made of each record's fields. A record that lacks one has the path of its file.
+    Template(Template),
+    /// A hash of the record, or of the first of an aggregate: as even as at random, and a record that is sent a
+    /// second time comes to the same shard.
+    ContentHash,
+}
+
+/// What takes the place of the partition key's hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExplicitHashKey {
+    /// Always this number.
+    Fixed(u128),
+    /// A number made of each record's fields. A record for which it is none has its partition key's hash.
+    Template(Template),
+}
+
+/// Which records a data stream gets in their order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ordering {
+    /// None: what failed is sent again while others go on.
+    #[default]
+    None,
+    /// Those of one partition key.
+    PerKey,
 }
 
 /// Where an AWS service is and who asks. What is not said comes from the environment, as in every AWS SDK.

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use super::entry::{Framing, Key};
+use super::entry::Framing;
 use super::gzip;
-use super::settings::{Aggregation, Batch, Compression, Firehose, Kinesis, Packing, PartitionKey};
+use super::settings::{
+    Aggregation, Batch, Compression, ExplicitHashKey, Firehose, Kinesis, Ordering, Packing, PartitionKey,
+};
 use crate::units::ByteSize;
 
 /// The most records in one call of PutRecordBatch or PutRecords (both services' API reference).
@@ -32,6 +34,9 @@ pub struct Shape {
     pub(super) packing: Option<Pack>,
     pub(super) framing: Framing,
     pub(super) key: Option<PartitionKey>,
+    pub(super) hash_key: Option<ExplicitHashKey>,
+    /// Each key's order is kept.
+    pub(super) ordered: bool,
     /// A record is billed in steps of so many bytes.
     pub(super) billed_step: Option<usize>,
     pub(super) max_age: Duration,
@@ -75,7 +80,12 @@ impl Shape {
             step: KINESIS_STEP,
         };
         let shape = Self::new(&settings.batch, limits, pack, framing, settings.compression);
-        Self { key: Some(settings.partition_key.clone()), ..shape }
+        Self {
+            key: Some(settings.partition_key.clone()),
+            hash_key: settings.explicit_hash_key.clone(),
+            ordered: settings.ordering == Ordering::PerKey,
+            ..shape
+        }
     }
 
     /// Of local files: lines, without a limit on a line.
@@ -87,6 +97,8 @@ impl Shape {
             packing: Some(Pack { size: 4 << 20, lines: usize::MAX, step: None }),
             framing: Framing::Lines,
             key: None,
+            hash_key: None,
+            ordered: false,
             billed_step: None,
             max_age: Duration::from_millis(500),
         }
@@ -115,6 +127,8 @@ impl Shape {
             }),
             framing,
             key: None,
+            hash_key: None,
+            ordered: false,
             billed_step: Some(limits.step),
             max_age: batch.max_age,
         }
@@ -134,14 +148,6 @@ impl Shape {
     /// The most bytes in a record of the service, its partition key counted, before compression.
     pub fn record_size(&self) -> usize {
         self.record_size
-    }
-
-    pub(super) fn key_size(&self) -> usize {
-        match &self.key {
-            None => 0,
-            Some(PartitionKey::Random) => Key::RANDOM_LEN,
-            Some(PartitionKey::Fixed(key)) => key.len(),
-        }
     }
 }
 

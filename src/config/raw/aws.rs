@@ -1,6 +1,7 @@
 //! What AWS takes for names, keys, regions and roles, each from the page of the API that says so.
 
 use super::scalar::only;
+use crate::deliver::Template;
 
 /// DeliveryStreamName of the Firehose API: `[a-zA-Z0-9_.-]+`, 1 to 64.
 pub(super) fn read_firehose_stream(text: &str) -> Result<String, String> {
@@ -43,18 +44,27 @@ fn stream_name(text: &str, longest: usize) -> Result<String, String> {
     }
 }
 
-/// PartitionKey of the Kinesis API: 1 to 256 characters.
+/// PartitionKey of the Kinesis API: 1 to 256 characters; or a template, of which what is longer is hashed.
 pub(super) fn read_partition_key(text: &str) -> Result<String, String> {
     if text.contains("${") {
-        return Err(format!(
-            "{text:?} is a template; templates are not available here in this version; write `random` or a \
-             fixed key"
-        ));
+        return Template::parse(text).map(|_| text.to_owned());
     }
     if (1..=256).contains(&text.chars().count()) {
         Ok(text.to_owned())
     } else {
         Err("must be 1 to 256 characters (the service's limit)".to_owned())
+    }
+}
+
+/// ExplicitHashKey of the Kinesis API: a decimal number of 128 bits; or a template of one.
+pub(super) fn read_hash_key(text: &str) -> Result<String, String> {
+    if text.contains("${") {
+        return Template::parse(text).map(|_| text.to_owned());
+    }
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse::<u128>() {
+        Ok(_) if digits => Ok(text.to_owned()),
+        _ => Err(format!("{text:?} is not a hash key; AWS takes a decimal number from 0 to {}", u128::MAX)),
     }
 }
 
@@ -169,7 +179,18 @@ mod tests {
 
     #[test]
     fn a_partition_key_is_1_to_256_characters() {
-        check("partition-key", &["random", &"ä".repeat(256)], &["", &"x".repeat(257), "${host}"]);
+        let long = format!("${{host}}{}", "x".repeat(300));
+        check(
+            "partition-key",
+            &["random", &"ä".repeat(256), "${a.b}/${c}", &long],
+            &["", &"x".repeat(257), "${"],
+        );
+    }
+
+    #[test]
+    fn a_hash_key_is_a_number_of_128_bits() {
+        let most = u128::MAX.to_string();
+        check("hash-key", &["0", &most, "${shard}"], &["", "-1", "+1", "0x1", &format!("{most}0"), "${}"]);
     }
 
     #[test]

@@ -9,8 +9,8 @@ use super::limits::{DeadLetters, Queue, RetryPauses};
 use super::list::List;
 use super::role::ChainedRole;
 use super::scalar::{
-    Endpoint, ExternalId, FilePath, FirehoseStream, Key, KinesisStream, Region, RoleArn, SessionName, Size,
-    Time,
+    Endpoint, ExternalId, FilePath, FirehoseStream, HashKey, Key, KinesisStream, Region, RoleArn,
+    SessionName, Size, Time,
 };
 use crate::deliver::Aws;
 use crate::units::ByteSize;
@@ -251,10 +251,19 @@ aws_destination! {
             /// Every consumer must know.
             #[serde(default)]
             pub(crate) compression: RecordCompression,
-            /// What decides a record's shard: `random` spreads evenly over all shards; any other text is a
-            /// fixed key, which puts everything into one shard. 1 to 256 characters.
+            /// What decides a record's shard: `random` spreads evenly over all shards; `content_hash` does the same
+            /// by what is in the record; a text with `${field}` in it is a template; any other text is a fixed key
+            /// of 1 to 256 characters, which puts everything into one shard.
+            #[schemars(example = &"${kubernetes.namespace_name}/${kubernetes.pod_name}")]
             #[serde(default = "random_key")]
             pub(crate) partition_key: Key,
+            /// What takes the place of the partition key's hash: a decimal number from 0 to 2^128 - 1, or a template
+            /// of one. A record for which it gives no such number has its partition key's hash.
+            #[schemars(example = &"${shard_hint}")]
+            pub(crate) explicit_hash_key: Option<HashKey>,
+            /// Which records come in their order.
+            #[serde(default)]
+            pub(crate) ordering: OrderingKind,
             /// The stream's MaxRecordSize, of data and partition key together. Raise it only where the
             /// stream's was raised.
             #[schemars(
@@ -298,6 +307,18 @@ pub(crate) enum AggregationKind {
     Kpl,
     /// many lines in one record, each ended by a newline
     Newline,
+}
+
+/// Which records come in their order.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(crate) enum OrderingKind {
+    /// none: what failed is sent again while others go on
+    #[default]
+    None,
+    /// those of one partition key, which then wait for each other
+    PerKey,
 }
 
 /// How far a record is filled.

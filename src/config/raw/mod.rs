@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub(super) use condition::{Condition, FieldTest};
 pub(super) use destinations::{
-    AggregationKind, CompressionKind, Destination, Directory, Firehose, Kinesis, PackingKind,
+    AggregationKind, CompressionKind, Destination, Directory, Firehose, Kinesis, OrderingKind, PackingKind,
     RecordCompression,
 };
 pub(super) use limits::{DeadLetters, Queue, RetryPauses, WhenLettersFull, WhenQueueFull};

@@ -10,8 +10,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::aws::{
-    read_endpoint, read_firehose_stream, read_kinesis_stream, read_partition_key, read_region, read_role_arn,
-    read_sts,
+    read_endpoint, read_firehose_stream, read_hash_key, read_kinesis_stream, read_partition_key, read_region,
+    read_role_arn, read_sts,
 };
 use crate::kubernetes::NamePattern;
 use crate::process;
@@ -124,8 +124,11 @@ scalars! {
     KinesisStream(String), "kinesis-stream", "the name or ARN of a data stream",
         read_kinesis_stream, Clone::clone;
     /// A partition key.
-    Key(String), "partition-key", "`random` or a fixed key",
+    Key(String), "partition-key", "`random`, `content_hash`, a template or a fixed key",
         read_partition_key, Clone::clone;
+    /// What takes the place of a partition key's hash.
+    HashKey(String), "hash-key", "a number, or a template of one",
+        read_hash_key, Clone::clone;
     /// A region of AWS.
     Region(String), "aws-region", "a region such as eu-central-1",
         read_region, Clone::clone;

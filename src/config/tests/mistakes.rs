@@ -26,7 +26,7 @@ destinations:
     stream: audit
     aggregation: protobuf
     external_id: abc
-    partition_key: "${kubernetes.pod_id}"
+    partition_key: "${kubernetes.pod_id"
   lake:
     type: firehos
     stream: ${env:NOT_SET}
@@ -59,8 +59,7 @@ routes:
          service's limit for a request)",
         "16:18: destinations.audit.aggregation: \"protobuf\" is not known here; allowed: none, kpl, newline",
         "17:18: destinations.audit.external_id: is for assuming a role; say which by role_arn",
-        "18:20: destinations.audit.partition_key: \"${kubernetes.pod_id}\" is a template; templates are not \
-         available here in this version; write `random` or a fixed key",
+        "18:20: destinations.audit.partition_key: \"${kubernetes.pod_id\" has a ${ without its }",
         "20:11: destinations.lake.type: \"firehos\" is not known here; did you mean `firehose`?; allowed: \
          firehose, kinesis, directory",
         "21:13: destinations.lake.stream: the environment variable NOT_SET is not set; set it, or write \
@@ -169,6 +168,13 @@ routes: [{files: /x, to: d}]"
                 .to_owned(),
             "1:77: destinations.d.compression: does not go with `aggregation: kpl`: no consumer could take compressed \
              aggregates apart; use `aggregation: newline`, or leave it out",
+        ),
+        (
+            "destinations: {d: {type: kinesis, stream: s, aggregation: kpl, ordering: per_key}}
+routes: [{files: /x, to: d}]"
+                .to_owned(),
+            "1:74: destinations.d.ordering: per_key needs a partition_key that records have in common: a template \
+             such as \"${kubernetes.pod_name}\", or a fixed one",
         ),
         (
             "destinations: {d: {type: kinesis, stream: s, aggregation: newline, max_record_size: 32KiB}}

@@ -7,8 +7,8 @@ use crate::config::document::Node;
 use crate::config::raw;
 use crate::config::settings::DestinationConfig;
 use crate::deliver::{
-    Aggregation, Aws, Batch, Compression, Destination, Directory, Firehose, Kinesis, Packing, PartitionKey,
-    Retry, RetryLimits,
+    Aggregation, Aws, Batch, Compression, Destination, Directory, ExplicitHashKey, Firehose, Kinesis,
+    Ordering, Packing, PartitionKey, Retry, RetryLimits, Template,
 };
 use crate::source::DestinationName;
 use crate::units::ByteSize;
@@ -140,6 +140,14 @@ impl Validator<'_> {
             );
             self.error(&path.key("aggregated_record").key("max_size"), message);
         }
+        let partition_key = partition_key(typed.partition_key.0.clone());
+        if typed.ordering == raw::OrderingKind::PerKey
+            && matches!(partition_key, PartitionKey::Random | PartitionKey::ContentHash)
+        {
+            let message = "per_key needs a partition_key that records have in common: a template such as \
+                           \"${kubernetes.pod_name}\", or a fixed one";
+            self.error(&path.key("ordering"), message);
+        }
         let aws = typed.aws();
         let to = Kinesis {
             stream: typed.stream?.0,
@@ -150,9 +158,11 @@ impl Validator<'_> {
                 raw::AggregationKind::Kpl => Aggregation::Kpl { max_size: aggregated_size },
             },
             compression,
-            partition_key: match typed.partition_key.0 {
-                key if key == "random" => PartitionKey::Random,
-                key => PartitionKey::Fixed(key),
+            partition_key,
+            explicit_hash_key: typed.explicit_hash_key.and_then(|key| explicit_hash_key(&key.0)),
+            ordering: match typed.ordering {
+                raw::OrderingKind::None => Ordering::None,
+                raw::OrderingKind::PerKey => Ordering::PerKey,
             },
             max_record_size,
             batch: Batch {
@@ -259,6 +269,24 @@ impl Validator<'_> {
                 self.error(&path.key(key), "is for assuming a role; say which by role_arn");
             }
         }
+    }
+}
+
+fn partition_key(typed: String) -> PartitionKey {
+    match typed.as_str() {
+        "random" => PartitionKey::Random,
+        "content_hash" => PartitionKey::ContentHash,
+        template if template.contains("${") => {
+            Template::parse(template).map_or(PartitionKey::Fixed(typed), PartitionKey::Template)
+        }
+        _ => PartitionKey::Fixed(typed),
+    }
+}
+
+fn explicit_hash_key(typed: &str) -> Option<ExplicitHashKey> {
+    match typed.parse() {
+        Ok(number) => Some(ExplicitHashKey::Fixed(number)),
+        Err(_) => Template::parse(typed).ok().map(ExplicitHashKey::Template),
     }
 }
 

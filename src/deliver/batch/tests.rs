@@ -3,9 +3,11 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::super::gzip;
-use super::super::settings::{Aggregation, Compression, Packing};
+use super::super::key::Key;
+use super::super::settings::{Aggregation, Compression, ExplicitHashKey, Packing, PartitionKey};
 use super::super::shape::{FIREHOSE_RECORD_SIZE, FIREHOSE_STEP, KINESIS_STEP, Pack};
-use super::super::testing::{firehose, kinesis, sized};
+use super::super::template::Template;
+use super::super::testing::{firehose, kinesis, run_of, sized};
 use super::*;
 use crate::units::ByteSize;
 
@@ -110,7 +112,7 @@ fn random_partition_keys_differ_and_fixed_ones_do_not() {
     };
     let random = keys(PartitionKey::Random);
     assert_eq!(random.len(), 100);
-    assert!(random.iter().all(|key| key.len() == Key::RANDOM_LEN));
+    assert!(random.iter().all(|key| key.len() == Key::BITS_LEN));
     assert_eq!(keys(PartitionKey::Fixed("one".to_owned())).len(), 1);
 }
 
@@ -189,9 +191,70 @@ fn one_record_is_sent_raw_and_several_as_an_aggregate() {
     let draft = take_all(&mut batcher, now).remove(0);
     let payload = draft.entries[0].payload();
     assert_eq!(payload[..4], [0xf3, 0x89, 0x9a, 0xc2]);
-    assert_eq!(draft.size, payload.len() + Key::RANDOM_LEN);
+    assert_eq!(draft.size, payload.len() + Key::BITS_LEN);
     let key = draft.entries[0].partition_key().unwrap();
     assert!(payload.windows(16).any(|part| part == key.as_bytes()), "its own key is that of its records");
+}
+
+#[test]
+fn an_aggregate_holds_records_of_one_key_only_and_each_request_many_keys() {
+    let mut settings = kinesis(Aggregation::Kpl { max_size: ByteSize(51_200) });
+    settings.partition_key = PartitionKey::Template(Template::parse("${k}").unwrap());
+    let shape = Shape::kinesis(&settings);
+    let mut batcher = batcher(shape);
+    let now = Instant::now();
+    let records: Vec<String> = (0..1000).map(|n| format!("{{\"k\":{},\"n\":{n}}}", n % 10)).collect();
+    let records: Vec<&[u8]> = records.iter().map(String::as_bytes).collect();
+    offer(&mut batcher, run_of(1, 0, &records), now);
+    assert!(batcher.take(now, Linger::On).is_none(), "none is full, and none has waited long enough");
+    assert_eq!(batcher.due(), Some(now + Duration::from_secs(1)));
+    let draft = batcher.take(now + Duration::from_secs(1), Linger::On).expect("it waited long enough");
+    assert_eq!(draft.entries.len(), 10);
+    for entry in &draft.entries {
+        assert_eq!(entry.records(), 100);
+        let key = entry.partition_key().unwrap();
+        let marker = format!("\"k\":{key},");
+        assert!(entry.runs().all(|run| {
+            (0..run.len()).all(|index| String::from_utf8_lossy(run.record(index)).contains(&marker))
+        }));
+    }
+    assert!(batcher.take(now + Duration::from_secs(9), Linger::Off).is_none());
+}
+
+#[test]
+fn a_key_that_fills_a_record_does_not_wait_and_the_others_do() {
+    let mut settings = kinesis(Aggregation::Newline { max_size: ByteSize(1_000) });
+    settings.batch.target_size = ByteSize(2_000);
+    settings.partition_key = PartitionKey::Template(Template::parse("${k}").unwrap());
+    let mut batcher = batcher(Shape::kinesis(&settings));
+    let now = Instant::now();
+    let full: Vec<String> = (0..30).map(|_| format!("{{\"k\":1,\"x\":\"{}\"}}", "x".repeat(83))).collect();
+    let full: Vec<&[u8]> = full.iter().map(String::as_bytes).collect();
+    offer(&mut batcher, run_of(1, 0, &[b"{\"k\":2}"]), now);
+    offer(&mut batcher, run_of(1, 1, &full), now);
+    let draft = batcher.take(now, Linger::On).expect("a full request");
+    assert!(draft.entries.iter().all(|entry| entry.partition_key().as_deref() == Some("1")));
+    assert!(draft.size > 1_900, "{}", draft.size);
+}
+
+#[test]
+fn a_key_of_each_records_own_needs_no_waiting_for_others_of_it() {
+    let mut settings = kinesis(Aggregation::None);
+    settings.partition_key = PartitionKey::Template(Template::parse("${k}").unwrap());
+    settings.explicit_hash_key = Some(ExplicitHashKey::Fixed(7));
+    settings.max_record_size = ByteSize(20);
+    let mut batcher = batcher(Shape::kinesis(&settings));
+    let now = Instant::now();
+    let refused = offer(
+        &mut batcher,
+        run_of(1, 0, &[b"{\"k\":\"a\"}", b"{\"k\":\"bbbbbbbbb\"}", b"{\"k\":\"b\"}"]),
+        now,
+    );
+    assert_eq!(refused.iter().flat_map(|refused| refused.run.ordinals()).collect::<Vec<_>>(), [1]);
+    let draft = take_all(&mut batcher, now).remove(0);
+    let keys: Vec<_> = draft.entries.iter().filter_map(Entry::partition_key).collect();
+    assert_eq!(keys, ["a", "b"]);
+    assert!(draft.entries.iter().all(|entry| entry.explicit_hash_key() == Some("7")));
 }
 
 #[test]
@@ -233,6 +296,8 @@ fn any_shape() -> impl Strategy<Value = Shape> {
                 Some(_) => Framing::Lines,
             },
             key,
+            hash_key: None,
+            ordered: false,
             billed_step: None,
             max_age: Duration::from_secs(1),
         },
@@ -253,7 +318,12 @@ proptest! {
             for refused in offer(&mut batcher, sized(first, sizes), now) {
                 prop_assert_eq!(refused.run.len(), 1);
                 let newline = usize::from(shape.framing.keeps_newline());
-                prop_assert!(refused.run.record(0).len() + newline + shape.key_size() > shape.record_size);
+                let key = match &shape.key {
+                    None => 0,
+                    Some(PartitionKey::Fixed(key)) => key.len(),
+                    Some(_) => Key::BITS_LEN,
+                };
+                prop_assert!(refused.run.record(0).len() + newline + key > shape.record_size);
                 seen.extend(refused.run.ordinals());
             }
             first += sizes.len() as u32;

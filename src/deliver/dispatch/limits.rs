@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use super::super::answer::{Class, Failure, Outcome};
 use super::super::settings::Packing;
+use super::super::settled::Settled;
 use super::super::testing::{firehose, ordinals, sized};
 use super::*;
 use crate::units::ByteSize;

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::super::answer::{Answer, Class, Failure, Outcome};
 use super::super::settings::{Aggregation, Packing};
 use super::super::testing::{firehose, kinesis, ordinals, sized};
 use super::*;

@@ -7,7 +7,9 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::settings::{Aggregation, Batch, Compression, Firehose, Kinesis, Packing, PartitionKey, Retry};
+use super::settings::{
+    Aggregation, Batch, Compression, Firehose, Kinesis, Ordering, Packing, PartitionKey, Retry,
+};
 use super::{Aws, Backoff, Dispatcher, Next, Request, Shape};
 use crate::record::{Records, Run};
 use crate::units::ByteSize;
@@ -66,6 +68,8 @@ pub(super) fn kinesis(aggregation: Aggregation) -> Kinesis {
         aggregation,
         compression: Compression::None,
         partition_key: PartitionKey::Random,
+        explicit_hash_key: None,
+        ordering: Ordering::None,
         max_record_size: ByteSize(1 << 20),
         batch: batch(),
         retry: Retry::default(),
