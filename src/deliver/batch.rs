@@ -27,6 +27,8 @@ pub(super) struct Draft {
 #[derive(Debug)]
 pub(super) struct Batcher {
     shape: Shape,
+    /// The shape's own.
+    request_size: usize,
     keys: Option<Keys>,
     /// In place of all below, where an entry may hold only records of one key.
     lots: Option<Lots>,
@@ -54,6 +56,7 @@ impl Batcher {
             shape.ordered || shape.packing.is_some() && keys.as_ref().is_some_and(Keys::are_of_records);
         Self {
             keys,
+            request_size: shape.request_size,
             lots: sorted.then(|| Lots::new(shape.ordered)),
             shape,
             ready: VecDeque::new(),
@@ -66,6 +69,11 @@ impl Batcher {
     /// The limits that its requests keep.
     pub(super) fn shape(&self) -> &Shape {
         &self.shape
+    }
+
+    /// Makes requests of no more than so many bytes, within the shape's limit.
+    pub(super) fn limit_requests(&mut self, most: Option<usize>) {
+        self.shape.request_size = most.map_or(self.request_size, |most| most.min(self.request_size));
     }
 
     /// How many requests are full and wait to be taken.

@@ -9,9 +9,9 @@
 //! - no request passes the limits of its [`Shape`](super::Shape);
 //! - what is held is bounded as long as nothing is offered without [`room`](Dispatcher::room).
 //!
-//! Where the trouble is decides who waits. If the service took nothing, or throttled, the whole destination
+//! Where the trouble is decides who waits. If the service took nothing, or throttled most, the whole destination
 //! pauses and fewer requests may be under way; a pause grows with the rounds that failed, not with the requests
-//! that failed in one round. If it took some entries and failed others, only those wait. A request that was
+//! that failed in one round. Throttled in part, it goes on at a lower rate. If the service took some entries and failed others, only those wait. A request that was
 //! refused for its content is halved, again and again, until the record that is the cause stands alone.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -21,11 +21,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::batch::{Batcher, Linger};
+use super::concurrency::Concurrency;
 use super::entry::{Entry, Part, Request};
 use super::health::Health;
+use super::rate::Rate;
 use super::refusal::{Reason, Refused};
 use super::retry::Backoff;
-use super::settings::RetryLimits;
+use super::settings::{RateLimit, RetryLimits};
 use super::shape::Shape;
 use crate::record::Run;
 
@@ -37,9 +39,8 @@ pub struct Dispatcher {
     limits: RetryLimits,
     rng: fastrand::Rng,
     linger: Linger,
-    max_in_flight: usize,
-    /// How many requests may be under way now: halved by failures, one more with each success.
-    allowed: usize,
+    concurrency: Concurrency,
+    rate: Rate,
     in_flight: HashMap<u64, InFlight>,
     next_id: u64,
     /// Entries that the service failed while it took others, by the time of their next attempt.
@@ -63,6 +64,7 @@ struct InFlight {
     entries: Arc<[Entry]>,
     suspect: bool,
     round: u64,
+    sent: Instant,
 }
 
 /// What to do next.
@@ -79,15 +81,14 @@ pub enum Next {
 impl Dispatcher {
     /// For a destination of this shape. At most `max_in_flight` requests are under way at once.
     pub fn new(shape: Shape, max_in_flight: usize, backoff: Backoff, mut rng: fastrand::Rng) -> Self {
-        let max_in_flight = max_in_flight.max(1);
         Self {
             batcher: Batcher::new(shape, rng.fork()),
             backoff,
             limits: RetryLimits::default(),
             rng,
             linger: Linger::On,
-            max_in_flight,
-            allowed: max_in_flight,
+            concurrency: Concurrency::new(max_in_flight),
+            rate: Rate::default(),
             in_flight: HashMap::new(),
             next_id: 0,
             delayed: BTreeMap::new(),
@@ -108,6 +109,12 @@ impl Dispatcher {
         self
     }
 
+    /// Sends no faster than this.
+    pub fn rate_limited(mut self, limit: RateLimit) -> Self {
+        self.rate = Rate::limited(limit);
+        self
+    }
+
     /// Whether more records are wanted: while less is held than what one request more than may be under way
     /// would take. A single run may go beyond.
     pub fn room(&self) -> bool {
@@ -116,8 +123,8 @@ impl Dispatcher {
             + self.batcher.ready()
             + self.suspects.len()
             + self.delayed.len() / shape.max_entries();
-        requests <= self.max_in_flight
-            && self.held_bytes < shape.request_size().saturating_mul(self.max_in_flight + 1)
+        requests <= self.concurrency.most()
+            && self.held_bytes < shape.request_size().saturating_mul(self.concurrency.most() + 1)
     }
 
     /// Takes records in that have been in the buffer for `age`. What is too large for the service, or too old,
@@ -167,6 +174,16 @@ impl Dispatcher {
         self.in_flight.len()
     }
 
+    /// How many requests may be under way now.
+    pub fn allowed_in_flight(&self) -> usize {
+        self.concurrency.allowed()
+    }
+
+    /// What the stream is found to take, in bytes a second; none as long as it does not throttle.
+    pub fn learned_rate(&self) -> Option<f64> {
+        self.rate.learned()
+    }
+
     /// How the destination does.
     pub fn health(&self) -> &Health {
         &self.health
@@ -175,7 +192,7 @@ impl Dispatcher {
     /// What to do next. To be asked again after each answer, each offer, and at the time it said.
     pub fn next(&mut self, now: Instant) -> Next {
         self.release_delayed(now);
-        if self.in_flight.len() >= self.allowed {
+        if self.in_flight.len() >= self.concurrency.allowed() {
             return Next::Idle;
         }
         if let Some(until) = self.paused_until {
@@ -184,12 +201,18 @@ impl Dispatcher {
             }
             self.paused_until = None;
         }
+        if self.held_records > 0
+            && let Some(until) = self.rate.wait(now)
+        {
+            return Next::Wait(until);
+        }
+        self.batcher.limit_requests(self.rate.request_size());
         if let Some(entries) = self.suspects.pop_front() {
             let size = entries.iter().map(Entry::size).sum();
-            return self.send(entries, size, true);
+            return self.send(entries, size, true, now);
         }
         if let Some(draft) = self.batcher.take(now, self.linger) {
-            return self.send(draft.entries, draft.size, false);
+            return self.send(draft.entries, draft.size, false, now);
         }
         let delayed = self.delayed.keys().next().map(|(at, _)| *at);
         match self.batcher.due().into_iter().chain(delayed).min() {
@@ -215,11 +238,13 @@ impl Dispatcher {
         debug_assert!(refused.is_empty(), "what was in a request fits into one");
     }
 
-    fn send(&mut self, entries: Vec<Entry>, size: usize, suspect: bool) -> Next {
+    fn send(&mut self, entries: Vec<Entry>, size: usize, suspect: bool, now: Instant) -> Next {
+        self.rate.sent(size, entries.len(), now);
         let id = self.next_id;
         self.next_id += 1;
         let entries: Arc<[Entry]> = entries.into();
-        self.in_flight.insert(id, InFlight { entries: entries.clone(), suspect, round: self.round });
+        self.in_flight
+            .insert(id, InFlight { entries: entries.clone(), suspect, round: self.round, sent: now });
         Next::Send(Request { id, entries, size })
     }
 

@@ -53,6 +53,8 @@ pub struct Metrics {
     requests: Family<ByOutcome, Counter>,
     latency: Family<ByDestination, Histogram, fn() -> Histogram>,
     in_flight: Family<ByDestination, Gauge>,
+    allowed: Family<ByDestination, Gauge>,
+    learned_rate: Family<ByDestination, Gauge>,
     healthy: Family<ByDestination, Gauge>,
 }
 
@@ -71,6 +73,8 @@ impl Default for Metrics {
             requests: Family::default(),
             latency: Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)),
             in_flight: Family::default(),
+            allowed: Family::default(),
+            learned_rate: Family::default(),
             healthy: Family::default(),
         }
     }
@@ -135,6 +139,16 @@ impl Metrics {
         );
         registry.register("requests_in_flight", "Requests that are under way", self.in_flight.clone());
         registry.register(
+            "requests_allowed",
+            "Requests that may be under way, by errors and latency",
+            self.allowed.clone(),
+        );
+        registry.register(
+            "learned_rate_bytes_per_second",
+            "What the stream is found to take from this node; 0 as long as it does not throttle",
+            self.learned_rate.clone(),
+        );
+        registry.register(
             "destination_healthy",
             "Whether the destination takes what it is sent: 1, backing off 0, denied -1",
             self.healthy.clone(),
@@ -164,6 +178,8 @@ impl Metrics {
             failed_requests: outcome("failed"),
             latency: self.latency.get_or_create_owned(&by),
             in_flight: self.in_flight.get_or_create_owned(&by),
+            allowed: self.allowed.get_or_create_owned(&by),
+            learned_rate: self.learned_rate.get_or_create_owned(&by),
             healthy: {
                 let healthy = self.healthy.get_or_create_owned(&by);
                 healthy.set(1);
@@ -191,6 +207,8 @@ pub struct DestinationMetrics {
     failed_requests: Counter<u64, AtomicU64>,
     latency: Histogram,
     in_flight: Gauge,
+    allowed: Gauge,
+    learned_rate: Gauge,
     healthy: Gauge,
 }
 
@@ -238,6 +256,8 @@ impl DestinationMetrics {
     pub fn watch(&self, dispatcher: &mut Dispatcher) {
         self.key_fallbacks.inc_by(dispatcher.take_key_fallbacks());
         self.in_flight.set(i64::try_from(dispatcher.in_flight()).unwrap_or(i64::MAX));
+        self.allowed.set(i64::try_from(dispatcher.allowed_in_flight()).unwrap_or(i64::MAX));
+        self.learned_rate.set(dispatcher.learned_rate().map_or(0, |rate| rate as i64));
         self.healthy.set(match dispatcher.health() {
             Health::Fine => 1,
             Health::BackingOff { .. } => 0,
@@ -312,6 +332,8 @@ mod tests {
             r#"kinetail_requests_total{destination="archive",outcome="failed"} 0"#,
             r#"kinetail_request_duration_seconds_bucket{le="0.05",destination="archive"} 1"#,
             r#"kinetail_requests_in_flight{destination="archive"} 1"#,
+            r#"kinetail_requests_allowed{destination="archive"} 1"#,
+            r#"kinetail_learned_rate_bytes_per_second{destination="archive"} 0"#,
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\nis not in\n{text}");
         }

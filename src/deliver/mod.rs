@@ -22,6 +22,7 @@ mod aws;
 mod batch;
 pub mod billing;
 pub mod body;
+mod concurrency;
 mod directory;
 mod dispatch;
 mod entry;
@@ -34,6 +35,7 @@ mod lots;
 mod metrics;
 pub mod policy;
 mod preflight;
+mod rate;
 mod refusal;
 mod retry;
 mod service;
@@ -59,7 +61,7 @@ pub use retry::Backoff;
 pub use service::Service;
 pub use settings::{
     Aggregation, Aws, Batch, Compression, Destination, Directory, ExplicitHashKey, Firehose, Kinesis,
-    Ordering, Packing, PartitionKey, Retry, RetryLimits, Role,
+    Ordering, Packing, PartitionKey, RateLimit, Retry, RetryLimits, Role,
 };
 pub use settled::Settled;
 pub use shape::{

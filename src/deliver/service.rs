@@ -81,10 +81,12 @@ impl Dispatcher {
             Destination::Firehose(to) => {
                 Self::new(Shape::firehose(to), to.batch.max_in_flight, Backoff::from(&to.retry), rng)
                     .limited(to.retry.limits.clone())
+                    .rate_limited(to.rate_limit.clone())
             }
             Destination::Kinesis(to) => {
                 Self::new(Shape::kinesis(to), to.batch.max_in_flight, Backoff::from(&to.retry), rng)
                     .limited(to.retry.limits.clone())
+                    .rate_limited(to.rate_limit.clone())
             }
             // One file is written at a time.
             Destination::Directory(_) => {

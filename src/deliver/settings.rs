@@ -30,6 +30,8 @@ pub struct Firehose {
     pub compression: Compression,
     /// How records become requests.
     pub batch: Batch,
+    /// How fast it may be sent to.
+    pub rate_limit: RateLimit,
     /// How failures are tried again.
     pub retry: Retry,
 }
@@ -69,6 +71,8 @@ pub struct Kinesis {
     pub max_record_size: ByteSize,
     /// How records become requests.
     pub batch: Batch,
+    /// How fast it may be sent to.
+    pub rate_limit: RateLimit,
     /// How failures are tried again.
     pub retry: Retry,
 }
@@ -188,6 +192,17 @@ pub struct Batch {
     pub max_age: Duration,
     /// The most requests under way at once.
     pub max_in_flight: usize,
+}
+
+/// How fast a destination may be sent to, all of it a second; without limit where nothing is said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Bytes before base64, partition keys counted.
+    pub bytes: Option<u64>,
+    /// Records of the service: packed or aggregated ones count once.
+    pub records: Option<u64>,
+    /// Requests.
+    pub requests: Option<u64>,
 }
 
 /// How failures are tried again: full-jitter exponential backoff, without end unless limited.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::scalar::{Size, Time};
 use crate::buffer::{DeadLetterSettings, QueueSettings};
-use crate::deliver::Retry;
+use crate::deliver::{RateLimit, Retry};
 
 /// A destination's own buffer.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
@@ -63,6 +63,32 @@ pub(crate) enum WhenLettersFull {
     Block,
     /// the oldest letters are given up, and counted
     DropOldest,
+}
+
+/// How fast a destination may be sent to.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RateLimits {
+    /// The most bytes a second, before base64, partition keys counted.
+    #[schemars(example = &"5MiB", extend("x-limits" = {"min": "1KiB"}))]
+    pub(crate) bytes: Option<Size>,
+    /// The most records of the service a second. One that many lines are packed into counts once.
+    #[schemars(range(min = 1, max = 10_000_000), example = &1000)]
+    pub(crate) records: Option<u64>,
+    /// The most requests a second.
+    #[schemars(range(min = 1, max = 1_000_000), example = &50)]
+    pub(crate) requests: Option<u64>,
+}
+
+impl RateLimits {
+    /// As delivery takes it.
+    pub(crate) fn settings(&self) -> RateLimit {
+        RateLimit {
+            bytes: self.bytes.as_ref().map(|size| size.0.0),
+            records: self.records,
+            requests: self.requests,
+        }
+    }
 }
 
 /// How failures are tried again.

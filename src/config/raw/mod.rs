@@ -12,6 +12,7 @@ mod limits;
 mod list;
 mod parsers;
 mod record;
+mod records;
 mod role;
 mod routes;
 mod scalar;
@@ -21,10 +22,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(super) use condition::{Condition, FieldTest};
-pub(super) use destinations::{
-    AggregationKind, CompressionKind, Destination, Directory, Firehose, Kinesis, OrderingKind, PackingKind,
-    RecordCompression,
-};
+pub(super) use destinations::{CompressionKind, Destination, Directory, Firehose, Kinesis};
 pub(super) use limits::{DeadLetters, Queue, RetryPauses, WhenLettersFull, WhenQueueFull};
 pub(super) use list::{Entries, List, OneOrMany};
 pub(super) use parsers::{
@@ -32,6 +30,7 @@ pub(super) use parsers::{
     SyslogFormName, TypeName, TypeOfField,
 };
 pub(super) use record::{NameOrOff, PresetOfRecord, Record, RecordNames};
+pub(super) use records::{AggregationKind, OrderingKind, PackingKind, RecordCompression};
 pub(super) use routes::{FormatName, PodMatch, Rate, RateOf, Route, StartPosition, Target, WhenRateExceeded};
 pub(super) use scalar::{
     FieldName, FilePath, Folder, Form, Glob, Listen, LogFilter, Name, NameGlob, Size, Text, Time,

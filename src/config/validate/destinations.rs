@@ -101,6 +101,7 @@ impl Validator<'_> {
                 max_age: typed.batch.max_age.0,
                 max_in_flight: typed.max_in_flight,
             },
+            rate_limit: typed.rate_limit.settings(),
             retry,
         };
         Some((Destination::Firehose(to), queue))
@@ -171,6 +172,7 @@ impl Validator<'_> {
                 max_age: typed.batch.max_age.0,
                 max_in_flight: typed.max_in_flight,
             },
+            rate_limit: typed.rate_limit.settings(),
             retry,
         };
         Some((Destination::Kinesis(to), queue))

@@ -35,10 +35,13 @@ impl Dispatcher {
         match failure.class {
             Class::Poison => {
                 // The service answers; it is this request that it does not like.
-                self.succeeded();
+                self.succeeded(request.sent, now);
                 self.halve(request.entries.to_vec(), &failure, settled);
             }
             Class::Throttled | Class::Retry | Class::Hold => {
+                if failure.class == Class::Throttled {
+                    self.rate.throttled(true, request.sent, now);
+                }
                 self.pause(&failure, request.round, now);
                 let again: Vec<Entry> = request
                     .entries
@@ -59,6 +62,7 @@ impl Dispatcher {
         settled: &mut Settled,
     ) {
         let sent = request.entries.len();
+        let mut throttled = 0;
         let mut failures: BTreeMap<usize, Failure> = failures.into_iter().collect();
         let mut worst: Option<Failure> = None;
         let mut again = Vec::new();
@@ -66,11 +70,15 @@ impl Dispatcher {
         for (index, entry) in request.entries.iter().enumerate() {
             let Some(failure) = failures.remove(&index) else {
                 taken += 1;
+                self.rate.taken(entry.size(), now);
                 settled.take(entry, self.batcher.shape());
                 self.free(entry);
                 continue;
             };
             settled.note(&failure, 1);
+            if failure.class == Class::Throttled {
+                throttled += 1;
+            }
             if failure.class == Class::Poison {
                 self.halve(vec![entry.clone()], &failure, settled);
                 continue;
@@ -80,15 +88,19 @@ impl Dispatcher {
                 worst = Some(failure);
             }
         }
+        if throttled > 0 {
+            self.rate.throttled(throttled == sent && sent > 1, request.sent, now);
+        }
         match worst {
-            None => self.succeeded(),
+            None => self.succeeded(request.sent, now),
             // Some were taken: the destination goes on, and only what failed waits.
             Some(failure) if failure.class == Class::Retry && taken > 0 => {
-                self.succeeded();
+                self.succeeded(request.sent, now);
                 return self.delay(again, request.suspect, now);
             }
-            Some(failure) if failure.class == Class::Throttled && taken * 2 >= sent => {
-                self.slow_down(&failure, request.round, now);
+            Some(failure) if failure.class == Class::Throttled && (taken * 2 >= sent || sent == 1) => {
+                // The rate is lower now, which is all that it takes.
+                self.succeeded(request.sent, now);
             }
             Some(failure) => self.pause(&failure, request.round, now),
         }

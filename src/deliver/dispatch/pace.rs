@@ -8,9 +8,9 @@ use super::Dispatcher;
 
 impl Dispatcher {
     /// The service takes what it is sent.
-    pub(super) fn succeeded(&mut self) {
+    pub(super) fn succeeded(&mut self, sent: Instant, now: Instant) {
         self.failed_rounds = 0;
-        self.allowed = (self.allowed + 1).min(self.max_in_flight);
+        self.concurrency.succeeded(sent, now);
         self.health = Health::Fine;
     }
 
@@ -27,20 +27,10 @@ impl Dispatcher {
         }
     }
 
-    /// Most was taken, yet the service throttles: a short pause, and less at once.
-    pub(super) fn slow_down(&mut self, failure: &Failure, round: u64, now: Instant) {
-        let pause = self.backoff.pause(0, &mut self.rng);
-        self.health.worsen(failure, now);
-        if round == self.round {
-            self.failed_rounds = 0;
-            self.begin_round(now + pause);
-        }
-    }
-
     /// Requests that were sent before belong to the round that failed: their failures tell nothing new.
     pub(super) fn begin_round(&mut self, at: Instant) {
         self.round += 1;
-        self.allowed = (self.allowed / 2).max(1);
+        self.concurrency.failed();
         self.paused_until = Some(at);
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::settings::{
-    Aggregation, Batch, Compression, Firehose, Kinesis, Ordering, Packing, PartitionKey, Retry,
+    Aggregation, Batch, Compression, Firehose, Kinesis, Ordering, Packing, PartitionKey, RateLimit, Retry,
 };
 use super::{Aws, Backoff, Dispatcher, Next, Request, Shape};
 use crate::record::{Records, Run};
@@ -57,6 +57,7 @@ pub(super) fn firehose(packing: Packing) -> Firehose {
         packing,
         compression: Compression::None,
         batch: batch(),
+        rate_limit: RateLimit::default(),
         retry: Retry::default(),
     }
 }
@@ -72,6 +73,7 @@ pub(super) fn kinesis(aggregation: Aggregation) -> Kinesis {
         ordering: Ordering::None,
         max_record_size: ByteSize(1 << 20),
         batch: batch(),
+        rate_limit: RateLimit::default(),
         retry: Retry::default(),
     }
 }
