@@ -290,7 +290,8 @@ pub(super) struct Fit {
 }
 
 /// How many of the run's first records an entry takes that has `base` bytes and may have `limit`, and at most so
-/// many records. One that gets full ends before a billing step that its last records would only begin.
+/// many records. One that gets full ends before a billing step that its last records would only begin, if that leaves
+/// clearly less of a step unused.
 pub(super) fn fit(
     run: &Run,
     (framing, key): (Framing, KeySize),
@@ -314,9 +315,16 @@ pub(super) fn fit(
     };
     let (size, count) = within(limit, lines);
     if count < run.len() || count == lines {
-        let begun = step.map_or(0, |step| size / step * step);
-        let before = if begun > base { within(begun, count).1 } else { count };
-        return Fit { count: if before > 0 { before } else { count }, full: true };
+        let count = step.map_or(count, |step| {
+            let begun = size / step * step;
+            // A record more costs too: it must be worth it.
+            if begun <= base || size.next_multiple_of(step) - size < step / 8 {
+                return count;
+            }
+            let (shorter, before) = within(begun, count);
+            if before > 0 && begun - shorter < size.next_multiple_of(step) - size { before } else { count }
+        });
+        return Fit { count, full: true };
     }
     Fit { count, full: false }
 }
