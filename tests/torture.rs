@@ -76,8 +76,11 @@ fn fault(rng: &mut Rng, logs: &Busy) -> Option<Fault> {
         6 => Fault::RefuseEntries { chance: 1.0, with },
         7 | 8 => Fault::RefuseEntries { chance: 0.1, with },
         9 => {
-            let lines: Vec<String> = logs.lines().map(|line| line.marker.to_string()).collect();
-            let text = lines.get(rng.usize(..lines.len().max(1)))?.clone().into_bytes();
+            // One of the lines that are still to be written.
+            let writers: BTreeSet<&str> = logs.lines().map(|line| line.marker.writer.as_str()).collect();
+            let writer = *writers.iter().nth(rng.usize(..writers.len().max(1)))?;
+            let written = logs.lines().filter(|line| line.marker.writer == writer).count() as u64;
+            let text = Marker::new(writer, written + rng.u64(..20)).to_string().into_bytes();
             Fault::Poison { text, with: ErrorAnswer::invalid_argument("never") }
         }
         _ => return None,
@@ -184,7 +187,10 @@ async fn life(scene: &Scene, logs: &mut Busy, disk: Option<&SmallDisk>, rng: &mu
                 gates.push(gate.clone());
             }
             told.faults += 1;
-            scene.endpoint.inject(Rule::new(fault).stream(stream).chance([1.0, 0.3][rng.usize(..2)]));
+            // What is never taken stays so.
+            let always = matches!(fault, Fault::Poison { .. }) || rng.bool();
+            let chance = if always { 1.0 } else { 0.3 };
+            scene.endpoint.inject(Rule::new(fault).stream(stream).chance(chance));
         }
     }
     let before = scene.endpoint.look(calls);

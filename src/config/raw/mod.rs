@@ -197,7 +197,7 @@ pub(super) enum Sync {
 /// When a buffer is synced, where that needs no number.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
-#[schemars(inline)]
+#[schemars(inline, extend("x-or" = "a time between two syncs, such as {every: 1s}"))]
 pub(super) enum SyncName {
     /// after each round of reading, before anything more is read
     Always,

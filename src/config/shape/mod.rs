@@ -235,7 +235,11 @@ impl Checker<'_> {
                 return None;
             }
         }
-        self.findings.add(node.place, path, none_of(node, allowed));
+        let mut message = none_of(node, allowed);
+        if let Some(other) = schema.get("x-or").and_then(Json::as_str) {
+            message = format!("{message}, or {other}");
+        }
+        self.findings.add(node.place, path, message);
         None
     }
 

@@ -254,3 +254,12 @@ fn a_file_that_cannot_be_read_is_said_by_name() {
     let errors = load(&path).expect_err("not UTF-8").to_string();
     assert!(errors.ends_with("the first wrong byte is in line 2"), "{errors}");
 }
+
+#[test]
+fn a_time_where_sync_wants_a_name_or_a_map_is_told_how_to_write_it() {
+    let text =
+        "buffer: {sync: 1s}\ndestinations: {a: {type: directory, path: /a}}\nroutes: [{files: /l, to: a}]\n";
+    let errors = parse(text, "test", &|_| None).unwrap_err().to_string();
+    let expected = r#"test:1:16: buffer.sync: "1s" is not known here; allowed: always, never, or a time between two syncs, such as {every: 1s}"#;
+    assert_eq!(errors.lines().next(), Some(expected));
+}
