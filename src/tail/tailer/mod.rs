@@ -1,28 +1,25 @@
 //! All followed files: who they are, where they are, and what comes next in them.
 //!
 //! Here is what is known of them; [`scan`](Tailer::scan) finds out what has become of them, and [`beside`] what
-//! rotation made of them.
+//! rotation made of them. [`reading`] reads them, and [`leaving`] is about their end.
 
 mod beside;
 mod held;
+mod leaving;
+mod reading;
 mod scan;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tracing::{debug, info, warn};
-
 use self::beside::{Base, ByLog};
 use super::checkpoint::{Checkpoint, Entry, Progress, Status};
-use super::content::{Content, ReadOutcome};
+use super::content::Content;
 use super::discovery::{Roots, Selection};
-use super::identity::{FileId, Fingerprint, Proof, Stamp};
+use super::identity::{FileId, Fingerprint, Proof};
 use super::settings::{StartAt, TailSettings};
 use super::siblings::LogKey;
 use crate::source::{DestinationName, Incarnation, Position, RouteName};
@@ -347,247 +344,6 @@ impl Tailer {
             vanished: None,
             progress: route.to.iter().map(|to| Progress::at(to.clone(), start.clone())).collect(),
             repairs: Vec::new(),
-        }
-    }
-
-    /// Opens a file, if it is still the one that was found and lies where it may, and there is room for one more.
-    fn open(&mut self, path: &Path, id: FileId) -> Option<Content> {
-        if self.open >= self.settings.max_open_files {
-            (self.undecided, self.waiting) = (true, self.waiting + 1);
-            return None;
-        }
-        let opened = File::open(path).and_then(|file| {
-            let metadata = file.metadata()?;
-            Ok((FileId::from(&metadata) == id && metadata.is_file(), file))
-        });
-        let gzip = path.extension().is_some_and(|extension| extension == "gz");
-        match opened.and_then(|(same, file)| if same { Content::new(file, gzip).map(Some) } else { Ok(None) })
-        {
-            Ok(Some(content)) => {
-                // The name may have been redirected since it was resolved: the open file decides.
-                let real = content.path_now();
-                real.is_none_or(|real| self.roots.allow(&real)).then_some(content)
-            }
-            // Replaced since it was found: the next scan will see.
-            Ok(None) => {
-                self.undecided = true;
-                None
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => {
-                if self.refused.insert(path.to_owned()) {
-                    warn!(event = "open_failed", path = %path.display(), %error, "the file cannot be opened");
-                }
-                self.undecided = true;
-                None
-            }
-        }
-    }
-
-    fn attach(&mut self, incarnation: Incarnation, content: Content) {
-        self.attached.push(incarnation);
-        if let Some(real) = content.path_now() {
-            self.by_path.insert(real, incarnation);
-        }
-        if let Some(tracked) = self.files.get_mut(&incarnation) {
-            self.refused.remove(&tracked.entry.path);
-            self.open += usize::from(tracked.content.replace(content).is_none());
-            tracked.missed = false;
-            tracked.entry.settled = None;
-        }
-    }
-
-    /// Reads what follows a proof's offset, up to `want` bytes, in place of what is in the buffer.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be read. It is tried again with the next call.
-    pub fn read(
-        &mut self,
-        incarnation: Incarnation,
-        proof: &Proof,
-        want: usize,
-        buffer: &mut Vec<u8>,
-        now: Instant,
-    ) -> io::Result<ReadOutcome> {
-        buffer.clear();
-        let Some(tracked) = self.files.get_mut(&incarnation) else { return Ok(ReadOutcome::Bytes(0)) };
-        let Some(content) = &mut tracked.content else { return Ok(ReadOutcome::Bytes(0)) };
-        // An offset without a proof of its own is as good as the file.
-        if proof.len == 0 && proof.end > 0 && !content.holds(&tracked.entry.proof)? {
-            return Ok(ReadOutcome::Replaced);
-        }
-        // Where there is little or nothing before the offset, the proof does not say much.
-        if !tracked.entry.fingerprint.is_full() || proof.end < Fingerprint::FULL as u64 {
-            let beginning = content.beginning()?;
-            if !tracked.entry.fingerprint.matches(&beginning) {
-                return Ok(ReadOutcome::Replaced);
-            }
-            tracked.entry.fingerprint = Fingerprint::of(&beginning);
-        }
-        let outcome = content.read(proof, want, buffer)?;
-        if let ReadOutcome::Bytes(1..) = outcome {
-            let reaches = proof.end + buffer.len() as u64;
-            if reaches > tracked.reaches {
-                (tracked.reaches, tracked.grew) = (reaches, now);
-            }
-        }
-        Ok(outcome)
-    }
-
-    /// Whether a file is open and compressed.
-    pub fn is_compressed(&self, incarnation: Incarnation) -> bool {
-        self.files
-            .get(&incarnation)
-            .and_then(|tracked| tracked.content.as_ref())
-            .is_some_and(Content::is_gzip)
-    }
-
-    /// Whether a file, of which nothing can be read now, no longer holds what was read of it.
-    pub fn is_replaced(&mut self, incarnation: Incarnation) -> bool {
-        let Some(tracked) = self.files.get_mut(&incarnation) else { return false };
-        let (fingerprint, proof) = (tracked.entry.fingerprint, tracked.entry.proof);
-        // What cannot be read is told when it is read.
-        tracked
-            .content
-            .as_mut()
-            .is_some_and(|content| content.is(fingerprint, &proof).is_ok_and(|same| !same))
-    }
-
-    /// What a file holds is no longer what was read: it was truncated. From here on it is another incarnation, read
-    /// from its beginning; the old one is finished from a copy, if there is one. Returns what is to be read next.
-    ///
-    /// What a rotated file holds is told by the next scan: a copy may have been put in its place.
-    pub fn replaced(&mut self, incarnation: Incarnation, now: Instant, wall: SystemTime) -> Vec<Incarnation> {
-        let Some(base) = self.base_of(incarnation) else { return Vec::new() };
-        let Some(tracked) = self.files.get_mut(&incarnation) else { return Vec::new() };
-        let Some(content) = tracked.content.take() else { return Vec::new() };
-        self.open -= 1;
-        tracked.truncated = false;
-        let in_place = tracked.place == Place::AtPath && tracked.entry.moved_to.is_none();
-        tracked.place = Place::Away { successor: true };
-        let (id, offset) = (tracked.entry.id, tracked.entry.proof.end);
-        self.now_at(incarnation, FileId::NONE);
-        self.counts.truncations += 1;
-        info!(event = "truncated", path = %base.path.display(), offset, "the file was truncated; it is read from its beginning");
-        if in_place {
-            let mut entry = self.new_entry(base.path.clone(), id, base.route, Position::default());
-            entry.home = (base.home != base.path).then(|| base.home.clone());
-            let new = entry.incarnation;
-            self.track(entry, now);
-            self.attach(new, content);
-        } else {
-            self.undecided = true;
-        }
-        self.listed.clear();
-        if let Err(error) = self.look_beside(&base, now, wall) {
-            debug!(event = "siblings_unread", path = %base.home.display(), %error);
-        }
-        self.give_up(incarnation, now, wall);
-        std::mem::take(&mut self.attached)
-    }
-
-    /// Leaves a file of whose content nothing was found again, unless that could not be told yet. What is renamed
-    /// while a folder is listed may be in the list under neither of its names, so it takes two looks.
-    fn give_up(&mut self, incarnation: Incarnation, now: Instant, wall: SystemTime) {
-        let base = self.base_of(incarnation);
-        let Some(tracked) = self.files.get_mut(&incarnation) else { return };
-        if tracked.is_open() || tracked.entry.status != Status::Following {
-            return;
-        }
-        if let Some(base) = base {
-            let again = !std::mem::replace(&mut tracked.missed, true) && self.look_again.insert(base.clone());
-            if again || self.look_again.contains(&base) {
-                self.undecided = true;
-                return;
-            }
-        }
-        tracked.entry.status = Status::Finished;
-        tracked.entry.vanished = Some(millis(wall));
-        let read = tracked.entry.progress.iter().map(|progress| progress.position.offset).min();
-        let stable = now.saturating_duration_since(tracked.grew) >= self.settings.rotate_wait;
-        if stable && read >= Some(tracked.reaches) {
-            debug!(event = "file_gone", path = %tracked.entry.path.display(), offset = tracked.reaches);
-            return;
-        }
-        self.counts.vanished += 1;
-        warn!(event = "file_vanished", path = %tracked.entry.path.display(), offset = read,
-            "the file's content is gone; what was written to it after this offset and was not read is lost");
-    }
-
-    /// Whether a file that has nothing more to read now will have nothing more for ever.
-    pub fn has_ended(&self, incarnation: Incarnation, now: Instant) -> bool {
-        self.files.get(&incarnation).is_none_or(|tracked| match (&tracked.content, tracked.place) {
-            (None, _) => tracked.entry.status != Status::Following,
-            (Some(content), _) if content.is_gzip() => true,
-            (_, Place::Away { successor: true }) => {
-                now.saturating_duration_since(tracked.grew) >= self.settings.rotate_wait
-            }
-            _ => false,
-        })
-    }
-
-    /// Opens a file again that was left, to read a part of it once more. Returns whether its content is still
-    /// there.
-    pub fn reopen(&mut self, incarnation: Incarnation, now: Instant) -> bool {
-        let Some(tracked) = self.files.get(&incarnation) else { return false };
-        if tracked.is_open() {
-            return true;
-        }
-        let (fingerprint, proof, id) = (tracked.entry.fingerprint, tracked.entry.proof, tracked.entry.id);
-        let path = tracked.entry.moved_to.clone().unwrap_or_else(|| tracked.entry.path.clone());
-        let Some(mut content) = self.open(&path, id) else { return false };
-        if !content.is(fingerprint, &proof).unwrap_or(false) {
-            return false;
-        }
-        self.attach(incarnation, content);
-        if let Some(tracked) = self.files.get_mut(&incarnation) {
-            tracked.entry.status = Status::Following;
-            tracked.grew = now;
-        }
-        true
-    }
-
-    /// Leaves a file that has ended.
-    pub fn finish(&mut self, incarnation: Incarnation, wall: SystemTime) {
-        let Some(tracked) = self.files.get_mut(&incarnation) else { return };
-        let content = tracked.content.take();
-        self.open -= usize::from(content.is_some());
-        let metadata = content.and_then(|content| content.metadata().ok());
-        tracked.entry.status = Status::Finished;
-        match metadata.filter(|metadata| metadata.nlink() > 0) {
-            Some(metadata) => tracked.entry.settled = Some(Stamp::from(&metadata)),
-            None => {
-                tracked.entry.vanished.get_or_insert(millis(wall));
-            }
-        }
-        debug!(event = "file_finished", path = %tracked.entry.path.display(), offset = tracked.entry.proof.end);
-        self.by_path.retain(|_, held| *held != incarnation);
-    }
-
-    /// Forgets files that have been gone for `forget_after`.
-    pub fn forget(&mut self, wall: SystemTime) {
-        let (limit, before) = (self.settings.forget_after, self.files.len());
-        self.files.retain(|_, tracked| {
-            if tracked.is_open() || tracked.entry.status == Status::Following {
-                return true;
-            }
-            let entry = &mut tracked.entry;
-            let there = fs::metadata(entry.moved_to.as_ref().unwrap_or(&entry.path))
-                .is_ok_and(|metadata| FileId::from(&metadata) == entry.id);
-            if there {
-                entry.vanished = None;
-                return true;
-            }
-            let since = UNIX_EPOCH + Duration::from_millis(*entry.vanished.get_or_insert(millis(wall)));
-            wall.duration_since(since).is_ok_and(|gone| gone < limit)
-        });
-        if self.files.len() < before {
-            self.by_id.retain(|_, incarnation| self.files.contains_key(incarnation));
-            self.by_log.retain(|_, files| {
-                files.retain(|incarnation| self.files.contains_key(incarnation));
-                !files.is_empty()
-            });
         }
     }
 }

@@ -1,3 +1,5 @@
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use super::super::pattern::Pattern;
