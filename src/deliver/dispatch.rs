@@ -70,7 +70,7 @@ struct InFlight {
 /// What to do next.
 #[derive(Debug)]
 pub enum Next {
-    /// Send this and report its [`Answer`] under the request's id.
+    /// Send this and report its [`Answer`](super::Answer) under the request's id.
     Send(Request),
     /// Nothing before this time, unless records are offered or an answer comes.
     Wait(Instant),
