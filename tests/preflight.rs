@@ -106,6 +106,21 @@ async fn all_is_good_and_a_test_record_arrives_where_it_was_asked_for() {
 }
 
 #[tokio::test]
+async fn where_records_are_compressed_the_test_record_is_too() {
+    let endpoint = streams(Endpoint::plain()).start().await;
+    let checked = Checked::at(&endpoint.url()).aws("compression: gzip");
+    let (code, said) = checked.check(&["--send-test-record"]).await;
+    assert_eq!(code, 0, "{said}");
+    endpoint.look(|account| {
+        for stream in [ARCHIVE, AUDIT] {
+            assert!(account.stream(stream).records()[0].data.starts_with(&[0x1f, 0x8b]), "{stream}");
+            let records: Vec<serde_json::Value> = account.stream(stream).json().collect();
+            assert_eq!(records[0]["destination"], stream);
+        }
+    });
+}
+
+#[tokio::test]
 async fn streams_that_do_not_fit_are_told_with_what_to_do() {
     let opensearch = json!([{"DestinationId": "1", "AmazonopensearchserviceDestinationDescription": {}}]);
     let archive = Stream::firehose(ARCHIVE)

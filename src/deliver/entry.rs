@@ -174,9 +174,7 @@ impl Entry {
     /// Its payload, in `scratch` or kept; to be called where it is not plain.
     pub(super) fn made<'a>(&'a self, scratch: &'a mut Vec<u8>) -> &'a [u8] {
         if self.is_compressed() {
-            return self.compressed.get_or_init(|| {
-                gzip::member(self.pieces()).expect("memory takes what is written to it").into()
-            });
+            return self.compressed.get_or_init(|| gzip::member(self.pieces()).into());
         }
         scratch.clear();
         let key = self.key.as_ref().map_or(Cow::Borrowed(""), Key::text);

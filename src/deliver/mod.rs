@@ -20,7 +20,6 @@ mod aggregate;
 mod answer;
 mod aws;
 mod batch;
-pub mod billing;
 pub mod body;
 mod concurrency;
 mod directory;

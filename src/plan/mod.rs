@@ -31,7 +31,7 @@ pub use synthetic::{Rate, synthetic};
 #[derive(Clone, Debug)]
 pub struct Way {
     /// As the configuration says it: `packing: newline`.
-    pub name: String,
+    pub name: &'static str,
     /// Whether the configuration says so.
     pub configured: bool,
     /// What it comes to over the time of the records.
@@ -44,10 +44,10 @@ pub fn plan(config: &Config, recorded: &Recorded) -> Vec<(String, Vec<Way>)> {
     destinations
         .filter_map(|(index, entry)| {
             let ways = variants::of(&entry.to)?;
-            let ways = ways.into_iter().map(|variant| Way {
-                configured: variant.to == entry.to && !variant.gzip,
-                load: simulate::run(&variant, recorded, index),
-                name: variant.name,
+            let ways = ways.into_iter().map(|(name, to)| Way {
+                name,
+                configured: to == entry.to,
+                load: simulate::run(&to, recorded, index),
             });
             Some((entry.name.to_string(), ways.collect()))
         })

@@ -1,23 +1,18 @@
 //! Delivery without a service: the dispatcher makes requests of records at the times at which they come.
 
-use std::io::Write as _;
 use std::time::Duration;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use tokio::time::Instant;
 
 use super::load::{Load, WINDOW};
 use super::records::Recorded;
-use super::variants::Variant;
-use crate::deliver::{Answer, Dispatcher, Entry, Next, Request, billing};
+use crate::deliver::{Answer, Destination, Dispatcher, Next, Request, Settled, body};
 
-/// What a destination, one of the configuration by `index`, would be sent if it were set up like a variant.
-pub(super) fn run(variant: &Variant, recorded: &Recorded, index: usize) -> Load {
+/// What a destination, one of the configuration by `index`, would be sent if it were set up like `to`.
+pub(super) fn run(to: &Destination, recorded: &Recorded, index: usize) -> Load {
     let begin = Instant::now();
     let mut simulation = Simulation {
-        variant,
-        dispatcher: Dispatcher::of(&variant.to, fastrand::Rng::with_seed(1)),
+        dispatcher: Dispatcher::of(to, fastrand::Rng::with_seed(1)),
         begin,
         now: begin,
         load: Load { period: recorded.period, ..Load::default() },
@@ -40,8 +35,7 @@ pub(super) fn run(variant: &Variant, recorded: &Recorded, index: usize) -> Load 
     load
 }
 
-struct Simulation<'a> {
-    variant: &'a Variant,
+struct Simulation {
     dispatcher: Dispatcher,
     begin: Instant,
     now: Instant,
@@ -50,7 +44,7 @@ struct Simulation<'a> {
     minutes: Vec<(u64, u64)>,
 }
 
-impl Simulation<'_> {
+impl Simulation {
     /// Lets time pass up to `at`, and sends what falls due meanwhile.
     fn until(&mut self, at: Instant) {
         while let Some(due) = self.send().filter(|due| *due <= at) {
@@ -64,8 +58,10 @@ impl Simulation<'_> {
         loop {
             match self.dispatcher.next(self.now) {
                 Next::Send(request) => {
-                    self.count(&request);
-                    self.dispatcher.answered(request.id, Answer::taken(), self.now);
+                    // What compression leaves is known once the body is made.
+                    body::encode("", "", &request.entries);
+                    let settled = self.dispatcher.answered(request.id, Answer::taken(), self.now);
+                    self.count(&request, &settled);
                 }
                 Next::Wait(until) => return Some(until),
                 Next::Idle => return None,
@@ -73,32 +69,21 @@ impl Simulation<'_> {
         }
     }
 
-    fn count(&mut self, request: &Request) {
+    fn count(&mut self, request: &Request, settled: &Settled) {
         self.load.requests += 1;
+        self.load.billed += settled.billed_units as u64;
+        self.load.billed_on_demand += settled.billed_on_demand as u64;
         let minute = (self.now - self.begin).as_secs() / WINDOW.as_secs();
         let minute = usize::try_from(minute).unwrap_or(usize::MAX);
         if self.minutes.len() <= minute {
             self.minutes.resize(minute + 1, (0, 0));
         }
         for entry in request.entries.iter() {
-            let size = if self.variant.gzip { compressed(entry) } else { entry.size() };
+            let size = entry.sent_size();
             self.load.records += 1;
             self.load.bytes += size as u64;
-            self.load.billed += billing::units(&self.variant.to, size);
-            self.load.billed_on_demand += billing::on_demand(size);
             self.minutes[minute].0 += size as u64;
             self.minutes[minute].1 += 1;
         }
     }
-}
-
-/// The size of an entry whose payload is one member of gzip, its partition key counted.
-fn compressed(entry: &Entry) -> usize {
-    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
-    // Writing to memory cannot fail.
-    for piece in entry.pieces() {
-        let _ = gzip.write_all(piece);
-    }
-    let payload = gzip.finish().unwrap_or_default().len();
-    payload + entry.size() - entry.payload_size()
 }

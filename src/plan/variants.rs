@@ -1,63 +1,64 @@
 //! The ways to deliver to a destination that are worth comparing.
 
-use crate::deliver::{Aggregation, Destination, Packing};
+use crate::deliver::{Aggregation, Compression, Destination, Firehose, Kinesis, Packing};
 use crate::units::ByteSize;
 
-/// One way to deliver.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Variant {
-    /// As the configuration says it.
-    pub(super) name: String,
-    pub(super) to: Destination,
-    /// Whether each record of the service is compressed, as one member of gzip.
-    pub(super) gzip: bool,
-}
+/// The limits of what the configuration does not say: the defaults of the reference.
+const FIREHOSE_SIZE: ByteSize = ByteSize(1000 << 10);
+const AGGREGATE_SIZE: ByteSize = ByteSize(50 << 10);
+const COMPRESSED_AGGREGATE_SIZE: ByteSize = ByteSize(500 << 10);
 
-impl Variant {
-    fn new(name: &str, to: Destination) -> Self {
-        Self { name: name.to_owned(), to, gzip: false }
-    }
-
-    fn gzip(self) -> Self {
-        Self { name: format!("{}, gzip", self.name), gzip: true, ..self }
-    }
-}
-
-/// The variants of a destination's settings; none for local files, which cost nothing. What the configuration says
-/// keeps its limits, what it does not say has the defaults.
-pub(super) fn of(to: &Destination) -> Option<Vec<Variant>> {
+/// The variants of a destination's settings, each under the name that the configuration gives it; none for local files,
+/// which cost nothing. The configured way keeps its limits, the others have the defaults.
+pub(super) fn of(to: &Destination) -> Option<Vec<(&'static str, Destination)>> {
     let mut variants = match to {
         Destination::Directory(_) => return None,
-        Destination::Firehose(settings) => {
-            let packed = match settings.packing {
-                Packing::None => Packing::Newline { max_size: ByteSize(1000 << 10), max_lines: 500 },
-                packed => packed,
-            };
-            let with = |packing| {
-                let mut settings = settings.clone();
-                settings.packing = packing;
-                Destination::Firehose(settings)
-            };
-            let newline = Variant::new("packing: newline", with(packed));
-            vec![newline.clone(), newline.gzip(), Variant::new("packing: none", with(Packing::None))]
-        }
-        Destination::Kinesis(settings) => {
-            let joined = match settings.aggregation {
-                joined @ Aggregation::Newline { .. } => joined,
-                _ => Aggregation::Newline { max_size: ByteSize(50 << 10) },
-            };
-            let with = |aggregation| {
-                let mut settings = settings.clone();
-                settings.aggregation = aggregation;
-                Destination::Kinesis(settings)
-            };
-            let newline = Variant::new("aggregation: newline", with(joined));
-            vec![newline.clone(), newline.gzip(), Variant::new("aggregation: none", with(Aggregation::None))]
-        }
+        Destination::Firehose(to) => firehose(to),
+        Destination::Kinesis(to) => kinesis(to),
     };
-    // Whatever else the configuration says is told too.
-    if variants.iter().all(|variant| variant.to != *to) {
-        variants.insert(0, Variant::new("as configured", to.clone()));
+    // Limits that the user set stand in their own row.
+    if let Some(configured) = variants.iter_mut().find(|(_, variant)| same_way(variant, to)) {
+        configured.1 = to.clone();
     }
     Some(variants)
+}
+
+fn firehose(to: &Firehose) -> Vec<(&'static str, Destination)> {
+    let with = |packing, compression| Destination::Firehose(Firehose { packing, compression, ..to.clone() });
+    let packed = |max_lines| Packing::Newline { max_size: FIREHOSE_SIZE, max_lines };
+    vec![
+        ("packing: newline", with(packed(500), Compression::None)),
+        ("packing: newline, compression: gzip", with(packed(100_000), Compression::Gzip)),
+        ("packing: none", with(Packing::None, Compression::None)),
+    ]
+}
+
+fn kinesis(to: &Kinesis) -> Vec<(&'static str, Destination)> {
+    let with =
+        |aggregation, compression| Destination::Kinesis(Kinesis { aggregation, compression, ..to.clone() });
+    let (usual, compressed) = (AGGREGATE_SIZE, COMPRESSED_AGGREGATE_SIZE);
+    vec![
+        ("aggregation: kpl", with(Aggregation::Kpl { max_size: usual }, Compression::None)),
+        ("aggregation: newline", with(Aggregation::Newline { max_size: usual }, Compression::None)),
+        (
+            "aggregation: newline, compression: gzip",
+            with(Aggregation::Newline { max_size: compressed }, Compression::Gzip),
+        ),
+        ("aggregation: none", with(Aggregation::None, Compression::None)),
+    ]
+}
+
+/// Whether two destinations differ in limits at most.
+pub(super) fn same_way(one: &Destination, other: &Destination) -> bool {
+    use std::mem::discriminant;
+    match (one, other) {
+        (Destination::Firehose(one), Destination::Firehose(other)) => {
+            discriminant(&one.packing) == discriminant(&other.packing) && one.compression == other.compression
+        }
+        (Destination::Kinesis(one), Destination::Kinesis(other)) => {
+            discriminant(&one.aggregation) == discriminant(&other.aggregation)
+                && one.compression == other.compression
+        }
+        _ => false,
+    }
 }

@@ -55,7 +55,7 @@ impl Files {
         let parts: Vec<&[u8]> = match self.settings.compression {
             Compression::None => request.entries.iter().flat_map(Entry::pieces).collect(),
             Compression::Gzip => {
-                compressed = gzip::member(request.entries.iter().flat_map(Entry::pieces))?;
+                compressed = gzip::member(request.entries.iter().flat_map(Entry::pieces));
                 vec![&compressed]
             }
         };

@@ -7,6 +7,7 @@ use aws_sdk_kinesis::types::{
 
 use super::super::answer::Outcome;
 use super::super::aws;
+use super::super::gzip;
 use super::super::kinesis::{DataStream, judge as judge_answer};
 use super::super::settings::{Aggregation, Kinesis, PartitionKey};
 use super::clock::ServiceClock;
@@ -63,7 +64,7 @@ pub(super) async fn preflight(stream: &DataStream, record: &TestRecord) -> Vec<F
 async fn send(client: &Client, settings: &Kinesis, text: &str) -> Outcome {
     let end = if settings.aggregation == Aggregation::None { "" } else { "\n" };
     let record = PutRecordsRequestEntry::builder()
-        .data(format!("{text}{end}").into_bytes().into())
+        .data(gzip::as_sent(format!("{text}{end}").into_bytes(), settings.compression).into())
         .partition_key("kinetail-test-record")
         .build();
     let call = client.put_records().records(record.expect("it has data and a key"));

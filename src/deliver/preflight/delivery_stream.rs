@@ -2,14 +2,15 @@
 
 use aws_sdk_firehose::Client;
 use aws_sdk_firehose::types::{
-    DeliveryStreamDescription, DeliveryStreamStatus, DeliveryStreamType, DestinationDescription,
-    ProcessingConfiguration, ProcessorType, Record,
+    CompressionFormat, DeliveryStreamDescription, DeliveryStreamStatus, DeliveryStreamType,
+    DestinationDescription, ProcessingConfiguration, ProcessorType, Record,
 };
 
 use super::super::answer::Outcome;
 use super::super::aws;
 use super::super::firehose::{DeliveryStream, judge as judge_answer};
-use super::super::settings::{Firehose, Packing};
+use super::super::gzip;
+use super::super::settings::{Compression, Firehose, Packing};
 use super::clock::ServiceClock;
 use super::failure::{Where, explain, unconnected};
 use super::{Finding, TestRecord, not_written, reached, written};
@@ -60,7 +61,8 @@ pub(super) async fn preflight(stream: &DeliveryStream, record: &TestRecord) -> V
 
 async fn send(client: &Client, settings: &Firehose, text: &str) -> Outcome {
     let end = if settings.packing == Packing::None { "" } else { "\n" };
-    let record = Record::builder().data(format!("{text}{end}").into_bytes().into()).build();
+    let data = gzip::as_sent(format!("{text}{end}").into_bytes(), settings.compression);
+    let record = Record::builder().data(data.into()).build();
     let record = record.expect("it has data");
     let call = client.put_record_batch().delivery_stream_name(&settings.stream).records(record);
     match call.send().await {
@@ -82,7 +84,12 @@ fn judge(description: &DeliveryStreamDescription, settings: &Firehose) -> Vec<Fi
             "deliver to that source (a data stream is `type: kinesis`), or to a delivery stream with direct put",
         ));
     }
-    findings.extend(description.destinations().iter().flat_map(|to| packing(to, settings.packing)));
+    for to in description.destinations() {
+        findings.extend(packing(to, settings.packing));
+        if settings.compression == Compression::Gzip {
+            findings.push(compression(to));
+        }
+    }
     findings
 }
 
@@ -226,6 +233,49 @@ fn packing(to: &DestinationDescription, packing: Packing) -> Vec<Finding> {
         findings.push(Finding::good("packing", format!("fits {name}")));
     }
     findings
+}
+
+/// Whether what the delivery stream delivers to takes records that are members of gzip.
+fn compression(to: &DestinationDescription) -> Finding {
+    const LEAVE: &str = "leave `compression` out, or let the delivery stream compress";
+    let Some(target) = Target::of(to) else {
+        return Finding::good("compression", "what the delivery stream delivers to is not known here");
+    };
+    let s3 = to.extended_s3_destination_description();
+    let converted = s3
+        .and_then(|s3| s3.data_format_conversion_configuration())
+        .is_some_and(|conversion| conversion.enabled() != Some(false));
+    let again = s3.is_some_and(|s3| *s3.compression_format() != CompressionFormat::Uncompressed);
+    let processors = target.processing.filter(|it| it.enabled() == Some(true));
+    let processed = processors.is_some_and(|it| !it.processors().is_empty());
+    if converted || target.partitioned {
+        let what = "format conversion and dynamic partitioning cannot read records that are compressed";
+        Finding::problem("compression", what, LEAVE)
+    } else if processed {
+        let what = "the delivery stream's transformation gets records that are compressed";
+        Finding::warning("compression", what, format!("see that its function unpacks them, or {LEAVE}"))
+    } else if again {
+        let what = "the delivery stream compresses what is compressed already";
+        Finding::warning(
+            "compression",
+            what,
+            "let one of the two do it: set its format to UNCOMPRESSED, or leave `compression` out",
+        )
+    } else {
+        match target.name {
+            "Amazon S3" => Finding::good("compression", "fits Amazon S3: objects are valid gzip files"),
+            "Amazon Redshift" => Finding::warning(
+                "compression",
+                "Amazon Redshift loads what is compressed only if it is told so",
+                format!("add GZIP to the options of COPY, or {LEAVE}"),
+            ),
+            name => Finding::problem(
+                "compression",
+                format!("{name} cannot read records that are compressed"),
+                LEAVE,
+            ),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -88,6 +88,17 @@ fn packing_is_held_against_where_the_stream_delivers() {
 }
 
 #[test]
+fn compression_is_held_against_where_the_stream_delivers() {
+    let level = |to: &DestinationDescription| compression(to).level;
+    assert_eq!(level(&s3(false, &[])), Level::Good);
+    assert_eq!(level(&s3(false, &[ProcessorType::Lambda])), Level::Warning);
+    assert_eq!(level(&s3(true, &[])), Level::Problem);
+    assert_eq!(level(&open_search(&[])), Level::Problem);
+    let splunk = SplunkDestinationDescription::builder().build();
+    assert_eq!(level(&to(|to| to.splunk_destination_description(splunk))), Level::Problem);
+}
+
+#[test]
 fn a_stream_is_told_by_its_state_and_source() {
     let settings = testing::firehose(PACKED);
     let found = |stream: DeliveryStreamDescriptionBuilder| judge(&stream.build().unwrap(), &settings);
