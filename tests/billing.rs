@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::endpoint::{Endpoint, Stream, StreamAccount, firehose, kinesis};
+use support::endpoint::{Endpoint, Rate, Stream, StreamAccount, firehose, kinesis};
 use support::simulated::Simulation;
 
 /// With a newline or what else a record ends with, 300.
@@ -14,7 +14,7 @@ const TURN: Duration = Duration::from_millis(50);
 const LINES_A_TURN: usize = 150;
 const TURNS: usize = 200;
 
-/// What a stream took in ten seconds.
+/// What a stream took in ten seconds. The metric says of it what the endpoint bills.
 async fn ten_seconds(stream: Stream, destination: &str) -> StreamAccount {
     let mut simulation = Simulation::start(Endpoint::plain().stream(stream), destination).await;
     for turn in 0..TURNS {
@@ -28,6 +28,8 @@ async fn ten_seconds(stream: Stream, destination: &str) -> StreamAccount {
     simulation.pass(Duration::from_secs(1), |_| ()).await;
     let account = simulation.endpoint.account().stream("out").clone();
     assert_eq!((account.lines, account.line_bytes), (30_000, 9_000_000));
+    let metric = simulation.metric("kinetail_billed_units_total{destination=\"out\"}");
+    assert_eq!(metric, account.billed_units, "{destination}");
     account
 }
 
@@ -77,4 +79,37 @@ async fn a_data_stream_bills_at_most_three_tenths_more_than_the_payload_of_aggre
 #[tokio::test]
 async fn a_data_stream_bills_a_line_a_record_eighty_times() {
     within(kinesis_bill("aggregation: none").await, 85.0, 86.0);
+}
+
+#[tokio::test]
+async fn the_metrics_of_a_data_stream_tell_what_it_bills_as_provisioned_and_as_on_demand() {
+    for settings in ["aggregation: none", "aggregation: kpl", "aggregation: newline, compression: gzip"] {
+        let destination = format!("type: kinesis, stream: out, {settings}");
+        let stream = Stream::kinesis("out").shards(4).throttled(Rate::KINESIS_SHARD);
+        let mut simulation = Simulation::start(Endpoint::plain().stream(stream), &destination).await;
+        // From less than a step to several, and more than the stream takes at once: what is refused costs nothing.
+        let lines: Vec<String> =
+            (0..900).map(|line| format!("{{\"log\":\"{line:>width$}\"}}", width = line * 55)).collect();
+        let mut lines = lines.iter().map(String::as_bytes).peekable();
+        for _ in 0..200 {
+            let turn = |it: &mut Simulation| match lines.peek() {
+                Some(_) => it.offer(lines.by_ref().take(100)),
+                None => it.dispatcher.drain(),
+            };
+            simulation.pass(Duration::from_secs(1), turn).await;
+        }
+        assert_eq!(simulation.dispatcher.held_records(), 0);
+        let account = simulation.endpoint.account().stream("out").clone();
+        let metric = |name: &str| simulation.metric(&format!("kinetail_{name}_total{{destination=\"out\"}}"));
+        let of = |unit: usize| {
+            let sizes = account
+                .records()
+                .iter()
+                .map(|record| record.data.len() + record.partition_key.as_ref().map_or(0, String::len));
+            sizes.map(|size| size.div_ceil(unit) as u64).sum::<u64>()
+        };
+        assert!(account.entry_errors.values().sum::<u64>() > 0 || settings.contains("gzip"), "{settings}");
+        assert_eq!(metric("billed_units"), of(kinesis::BILLED_UNIT), "{settings}");
+        assert_eq!(metric("billed_on_demand_bytes"), of(1024) * 1024, "{settings}");
+    }
 }

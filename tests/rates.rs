@@ -11,7 +11,8 @@ use support::simulated::Simulation;
 const MIB: f64 = 1_048_576.0;
 const SECONDS: u32 = 90;
 
-/// What a stream took of a backlog in ninety seconds. A gigabyte would last for a thousand.
+/// What a stream took of a backlog in ninety seconds. For a whole gigabyte, which lasts a thousand, the dispatcher goes through
+/// it without requests (`dispatch/backlog.rs`).
 async fn backlog(stream: Stream, destination: &str) -> StreamAccount {
     let mut simulation = Simulation::start(Endpoint::plain().stream(stream), destination).await;
     let lines: Vec<String> = (0..800).map(|line| format!("{{\"log\":\"{line:>289}\"}}")).collect();

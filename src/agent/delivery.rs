@@ -14,7 +14,8 @@ use tracing::{debug, error, info, warn};
 use super::burial::{Burial, bytes_of};
 use crate::buffer::{Queue, Reader};
 use crate::deliver::{
-    Answer, Class, DestinationMetrics, Dispatcher, Failure, Health, Next, Refused, Request, Service, Settled,
+    Answer, Class, DestinationMetrics, Dispatcher, Failure, Health, HotKey, HotShard, Next, Refused, Request,
+    Service, Settled,
 };
 use crate::record::Run;
 use crate::telemetry::Heartbeat;
@@ -157,8 +158,28 @@ impl Delivery {
                 debug!(event = "records_failed", destination = %self.queue.name(), code = %failure.code, message, entries);
             }
         }
+        if let Some(hot) = &settled.hot_shard {
+            self.tell_hot(hot);
+        }
         self.ack(&settled.acked);
         self.bury(settled.refused);
+    }
+
+    fn tell_hot(&self, HotShard { shard, refused, times_average, key }: &HotShard) {
+        let destination = self.queue.name();
+        let round = |number: f64| (number * 100.0).round() / 100.0;
+        let times_average = round(*times_average);
+        match key {
+            Some(HotKey { key, share }) => {
+                let share = round(*share);
+                warn!(event = "hot_shard", %destination, %shard, refused, times_average, key, share,
+                    "a shard refuses records, and this partition key has the largest part of what goes there: a finer key spreads them");
+            }
+            None => {
+                warn!(event = "hot_shard", %destination, %shard, refused, times_average,
+                    "a shard refuses records, and more goes there than to others; no key stands out: see how the stream's shards divide the hash keys");
+            }
+        }
     }
 
     fn ack(&self, runs: &[Run]) {

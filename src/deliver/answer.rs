@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::shards::Shard;
+
 /// What became of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
@@ -9,6 +11,8 @@ pub struct Answer {
     pub outcome: Outcome,
     /// The service's id of the request, for its support and for debug logs.
     pub request_id: Option<String>,
+    /// For each entry the shard that took or refused it, as far as it is told. Only a data stream has shards.
+    pub shards: Vec<Option<Shard>>,
 }
 
 /// What the service decided about a request.
@@ -40,6 +44,7 @@ impl Answer {
         Self {
             outcome: Outcome::Judged(failures.filter_map(|(index, it)| Some((index, it?))).collect()),
             request_id: request_id.map(str::to_owned),
+            shards: Vec::new(),
         }
     }
 }
@@ -64,7 +69,7 @@ impl Verdict<'_> {
 
 impl From<Outcome> for Answer {
     fn from(outcome: Outcome) -> Self {
-        Self { outcome, request_id: None }
+        Self { outcome, request_id: None, shards: Vec::new() }
     }
 }
 

@@ -265,6 +265,7 @@ where
     Answer {
         outcome: super::answer::Outcome::Failed(failure),
         request_id: error.request_id().map(str::to_owned),
+        shards: Vec::new(),
     }
 }
 

@@ -29,6 +29,7 @@ use super::refusal::{Reason, Refused};
 use super::retry::Backoff;
 use super::settings::{RateLimit, RetryLimits};
 use super::shape::Shape;
+use super::shards::Shards;
 use crate::record::Run;
 
 /// Turns runs into requests, and answers into acknowledgements.
@@ -41,6 +42,7 @@ pub struct Dispatcher {
     linger: Linger,
     concurrency: Concurrency,
     rate: Rate,
+    shards: Shards,
     in_flight: HashMap<u64, InFlight>,
     next_id: u64,
     /// Entries that the service failed while it took others, by the time of their next attempt.
@@ -82,6 +84,7 @@ impl Dispatcher {
     /// For a destination of this shape. At most `max_in_flight` requests are under way at once.
     pub fn new(shape: Shape, max_in_flight: usize, backoff: Backoff, mut rng: fastrand::Rng) -> Self {
         Self {
+            shards: Shards::of(&shape),
             batcher: Batcher::new(shape, rng.fork()),
             backoff,
             limits: RetryLimits::default(),
@@ -184,6 +187,12 @@ impl Dispatcher {
         self.rate.learned()
     }
 
+    /// The limits of its requests.
+    #[cfg(test)]
+    pub(super) fn shape(&self) -> &Shape {
+        self.batcher.shape()
+    }
+
     /// How the destination does.
     pub fn health(&self) -> &Health {
         &self.health
@@ -254,6 +263,8 @@ impl Dispatcher {
     }
 }
 
+#[cfg(test)]
+mod backlog;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::aws::{self, ConnectError, HttpClients, Link};
 use super::body;
 use super::entry::Request;
 use super::settings::Kinesis;
+use super::shards::Shard;
 
 /// An Amazon Kinesis data stream.
 #[derive(Debug)]
@@ -91,5 +92,10 @@ pub(super) fn judge(output: &PutRecordsOutput, sent: usize) -> Answer {
         code: result.error_code(),
         message: result.error_message(),
     });
-    Answer::judged(sent, verdicts, output.request_id())
+    // A record that was throttled has its shard in the message alone.
+    let shards = output.records().iter().map(|result| {
+        let named = result.shard_id().or_else(|| result.error_message());
+        named.and_then(Shard::named_in)
+    });
+    Answer { shards: shards.collect(), ..Answer::judged(sent, verdicts, output.request_id()) }
 }

@@ -1,5 +1,7 @@
 //! What is counted of delivery, per destination.
 
+mod by_shard;
+
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -17,6 +19,7 @@ use super::health::Health;
 use super::refusal::Refused;
 use super::settled::Settled;
 use crate::source::DestinationName;
+use by_shard::ByShards;
 
 /// Upper bounds of the latency's buckets, in seconds: a request takes some 20 ms near by, and 30 s at most.
 const LATENCY_BUCKETS: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0];
@@ -55,6 +58,7 @@ pub struct Metrics {
     in_flight: Family<ByDestination, Gauge>,
     allowed: Family<ByDestination, Gauge>,
     learned_rate: Family<ByDestination, Gauge>,
+    shards: ByShards,
     healthy: Family<ByDestination, Gauge>,
 }
 
@@ -75,6 +79,7 @@ impl Default for Metrics {
             in_flight: Family::default(),
             allowed: Family::default(),
             learned_rate: Family::default(),
+            shards: ByShards::default(),
             healthy: Family::default(),
         }
     }
@@ -148,6 +153,7 @@ impl Metrics {
             "What the stream is found to take from this node; 0 as long as it does not throttle",
             self.learned_rate.clone(),
         );
+        self.shards.register(registry);
         registry.register(
             "destination_healthy",
             "Whether the destination takes what it is sent: 1, backing off 0, denied -1",
@@ -180,6 +186,7 @@ impl Metrics {
             in_flight: self.in_flight.get_or_create_owned(&by),
             allowed: self.allowed.get_or_create_owned(&by),
             learned_rate: self.learned_rate.get_or_create_owned(&by),
+            shards: self.shards.clone(),
             healthy: {
                 let healthy = self.healthy.get_or_create_owned(&by);
                 healthy.set(1);
@@ -209,6 +216,7 @@ pub struct DestinationMetrics {
     in_flight: Gauge,
     allowed: Gauge,
     learned_rate: Gauge,
+    shards: ByShards,
     healthy: Gauge,
 }
 
@@ -231,6 +239,7 @@ impl DestinationMetrics {
         self.billed_on_demand.inc_by(settled.billed_on_demand as u64);
         self.retried_records.inc_by(settled.retried_records as u64);
         self.latency.observe(latency.as_secs_f64());
+        self.shards.count(&self.name, settled);
         let mut failed = 0;
         for (failure, entries) in &settled.failures {
             failed += entries;

@@ -41,6 +41,7 @@ mod service;
 mod settings;
 mod settled;
 mod shape;
+mod shards;
 mod template;
 #[cfg(test)]
 mod testing;
@@ -67,4 +68,5 @@ pub use shape::{
     FIREHOSE_RECORD_SIZE, FIREHOSE_REQUEST_SIZE, FIREHOSE_STEP, KINESIS_REQUEST_SIZE, KINESIS_STEP,
     MAX_ENTRIES, Shape,
 };
+pub use shards::{HotKey, HotShard, SHARD_BYTES, SHARD_RECORDS, Shard, ShardCount};
 pub use template::Template;

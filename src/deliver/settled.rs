@@ -1,9 +1,12 @@
 //! What an answer settled.
 
+use std::collections::BTreeMap;
+
 use super::answer::Failure;
 use super::entry::Entry;
 use super::refusal::Refused;
 use super::shape::Shape;
+use super::shards::{HotShard, Shard, ShardCount};
 use crate::record::Run;
 
 /// Records of an on-demand data stream are billed in steps of so many bytes (Kinesis Data Streams pricing: 1 KB).
@@ -29,6 +32,12 @@ pub struct Settled {
     pub retried_records: usize,
     /// The failures by code, with the number of the service's records that each concerns, for metrics and logs.
     pub failures: Vec<(Failure, usize)>,
+    /// What went to each shard of a data stream; under none what went to shards beyond those that are counted alone.
+    pub shards: BTreeMap<Option<Shard>, ShardCount>,
+    /// Shards that are not counted alone any more, as no answer named them for long.
+    pub silent_shards: Vec<Shard>,
+    /// A shard that is found to be hot.
+    pub hot_shard: Option<HotShard>,
 }
 
 impl Settled {

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-/// What a shard takes in a second: bytes, partition keys counted, and records (Kinesis Data Streams quotas).
-const SHARD_BYTES: f64 = 1_048_576.0;
-const SHARD_RECORDS: f64 = 1000.0;
+use crate::deliver::{SHARD_BYTES, SHARD_RECORDS};
+
 /// The busiest of these decides how many shards are needed.
 pub(super) const WINDOW: Duration = Duration::from_secs(60);
 
@@ -51,7 +50,7 @@ impl Load {
         let seconds = WINDOW.min(self.period.max(Duration::from_millis(1))).as_secs_f64();
         let bytes = self.busiest.0 as f64 * nodes as f64 / seconds;
         let records = self.busiest.1 as f64 * nodes as f64 / seconds;
-        let needed = (bytes / SHARD_BYTES).max(records / SHARD_RECORDS) * (1.0 + headroom);
+        let needed = (bytes / SHARD_BYTES as f64).max(records / SHARD_RECORDS as f64) * (1.0 + headroom);
         Shards { count: (needed.ceil() as u64).max(1), bytes, records }
     }
 

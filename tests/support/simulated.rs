@@ -9,9 +9,12 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use bytes::Bytes;
 use kinetail::config;
 use kinetail::deliver::{
-    Answer, DataStream, DeliveryStream, Destination, Dispatcher, HttpClients, Next, Service,
+    Answer, DataStream, DeliveryStream, Destination, DestinationMetrics, Dispatcher, HotShard, HttpClients,
+    Metrics, Next, Request, Service,
 };
 use kinetail::record::{Records, Run};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
 use super::clients::{ACCESS_KEY, REGION, SECRET_KEY};
@@ -27,8 +30,12 @@ pub struct Simulation {
     service: Service,
     now: Instant,
     /// Answers that are on their way, by the time of their coming.
-    answers: BTreeMap<(Instant, u64), Answer>,
+    answers: BTreeMap<(Instant, u64), (Request, Answer)>,
     offered: u32,
+    registry: Registry,
+    metrics: DestinationMetrics,
+    /// The shards that were found to be hot.
+    pub hot: Vec<HotShard>,
 }
 
 impl Simulation {
@@ -53,7 +60,27 @@ impl Simulation {
             Destination::Directory(_) => panic!("no service of AWS"),
         };
         let dispatcher = Dispatcher::of(destination, fastrand::Rng::with_seed(3));
-        Self { endpoint, dispatcher, service, now: Instant::now(), answers: BTreeMap::new(), offered: 0 }
+        let (metrics, mut registry) = (Metrics::default(), Registry::with_prefix("kinetail"));
+        metrics.register(&mut registry);
+        Self {
+            endpoint,
+            dispatcher,
+            service,
+            now: Instant::now(),
+            answers: BTreeMap::new(),
+            offered: 0,
+            registry,
+            metrics: metrics.of(&"out".into()),
+            hot: Vec::new(),
+        }
+    }
+
+    /// A number of the destination's metrics, by name and labels as they are written there.
+    pub fn metric(&self, name: &str) -> u64 {
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("metrics are text");
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("no {name} in\n{text}")).parse().expect("a number")
     }
 
     /// Offers records, which nobody may refuse.
@@ -76,8 +103,10 @@ impl Simulation {
         let end = self.now + time;
         loop {
             while self.answers.first_key_value().is_some_and(|((at, _), _)| *at <= self.now) {
-                let Some(((_, id), answer)) = self.answers.pop_first() else { break };
-                self.dispatcher.answered(id, answer, self.now);
+                let Some(((_, id), (request, answer))) = self.answers.pop_first() else { break };
+                let settled = self.dispatcher.answered(id, answer, self.now);
+                self.metrics.answered(&request, &settled, LATENCY);
+                self.hot.extend(settled.hot_shard);
             }
             while self.dispatcher.room() {
                 let held = self.dispatcher.held_records();
@@ -89,7 +118,7 @@ impl Simulation {
             let waits = match self.dispatcher.next(self.now) {
                 Next::Send(request) => {
                     let answer = self.service.send(&request).await;
-                    self.answers.insert((self.now + LATENCY, request.id), answer);
+                    self.answers.insert((self.now + LATENCY, request.id), (request, answer));
                     continue;
                 }
                 Next::Wait(until) => until,

@@ -18,6 +18,7 @@ impl Dispatcher {
         let Some(request) = self.in_flight.remove(&id) else {
             return settled;
         };
+        self.shards.answered(&request.entries, &answer, now, &mut settled);
         match answer.outcome {
             Outcome::Failed(failure) => self.failed(request, failure, now, &mut settled),
             Outcome::Judged(failures) => self.judged(request, failures, now, &mut settled),
