@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use kinetail::agent::{self, Options};
+use kinetail::agent::{self, ConfigFile, Options};
 use kinetail::cli::{Cli, Command, RunArgs, check, count, generate, iam_policy, online, plan, schema};
 use kinetail::config::{self, Config, RouteConfig};
 use kinetail::tail::{self, Roots, Selection};
@@ -38,7 +38,9 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &RunArgs) -> ExitCode {
-    let loaded = match config::load(&args.config.config) {
+    // Looked at before it is read, so that no change of it is missed.
+    let file = ConfigFile::at(args.config.config.clone());
+    let loaded = match config::load(file.path()) {
         Ok(loaded) => loaded,
         Err(mistakes) => return refuse(&mistakes, 2),
     };
@@ -54,7 +56,9 @@ fn run(args: &RunArgs) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return refuse(&error, 1),
     };
-    match runtime.block_on(agent::run(loaded.config, Options { once: args.once, suppressed })) {
+    match runtime
+        .block_on(agent::run(loaded.config, Options { once: args.once, suppressed, file: Some(file) }))
+    {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             error!(event = "failed", "{failure}");

@@ -198,6 +198,22 @@ impl Graves {
         self.kept.remove(&(out, incarnation));
     }
 
+    /// The destinations' dead letters, for [`rewire`](Self::rewire).
+    pub(super) fn take_letters(&mut self) -> Vec<DeadLetters> {
+        mem::take(&mut self.letters)
+    }
+
+    /// The destinations are these now; of each that was there before, `now_at` says where it is.
+    pub(super) fn rewire(&mut self, letters: Vec<DeadLetters>, now_at: &[Option<usize>]) {
+        self.letters = letters;
+        let now_at = |out: usize| now_at.get(out).copied().flatten();
+        let kept = mem::take(&mut self.kept).into_iter();
+        self.kept =
+            kept.filter_map(|((out, incarnation), kept)| Some(((now_at(out)?, incarnation), kept))).collect();
+        let again = mem::take(&mut self.again).into_iter();
+        self.again = again.filter_map(|(out, again)| Some((now_at(out)?, again))).collect();
+    }
+
     /// A file is left.
     pub(super) fn forget(&mut self, incarnation: Incarnation) {
         self.kept.retain(|(_, other), _| *other != incarnation);

@@ -1,12 +1,12 @@
 //! One destination's task: from its queue to its service, and the answers back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::pending;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::watch;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
@@ -25,6 +25,15 @@ const DISK_PAUSE: Duration = Duration::from_secs(1);
 /// After so many bytes of records that become dead letters, which costs a sync, answers get their turn.
 const LETTERS_AT_ONCE: usize = 1 << 20;
 
+/// What delivery is told.
+pub(super) enum Order {
+    /// What to do from now on.
+    Phase(Phase),
+    /// The destination is another one under the same name. What is under way is waited for, and the rest goes to the
+    /// new one.
+    Become(Box<Become>),
+}
+
 /// What delivery is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -32,12 +41,24 @@ pub(super) enum Phase {
     Run,
     /// Nothing more comes: send what there is, and end when it is delivered.
     Drain,
+    /// The destination was removed: send what there is, say when it is delivered, and wait for another order.
+    Leave,
+    /// The destination was removed and its records are kept: send nothing more, and wait for another order.
+    Keep,
+}
+
+/// What a destination is made of.
+pub(super) struct Become {
+    pub(super) service: Arc<Service>,
+    pub(super) dispatcher: Dispatcher,
 }
 
 /// One destination's delivery.
 pub(super) struct Delivery {
     pub(super) queue: Queue,
     pub(super) reader: Reader,
+    /// What the dispatcher before this one did not come to settle, in order.
+    pub(super) returned: VecDeque<Run>,
     pub(super) dispatcher: Dispatcher,
     pub(super) service: Arc<Service>,
     pub(super) metrics: DestinationMetrics,
@@ -47,19 +68,33 @@ pub(super) struct Delivery {
 type Sent = (Request, Answer, Duration);
 
 impl Delivery {
-    /// Delivers until everything is delivered in [`Phase::Drain`].
-    pub(super) async fn run(mut self, mut phase: watch::Receiver<Phase>, heart: Heartbeat) {
+    /// Delivers until everything is delivered in [`Phase::Drain`], or nobody can give orders any more; then what is
+    /// under way is waited for.
+    pub(super) async fn run(mut self, mut orders: UnboundedReceiver<Order>, heart: Heartbeat) {
+        let (mut phase, mut next, mut closed, mut said_empty) =
+            (Phase::Run, None::<Box<Become>>, false, false);
         let mut sending: JoinSet<Sent> = JoinSet::new();
         let mut under_way: BTreeMap<tokio::task::Id, u64> = BTreeMap::new();
         let mut health = self.dispatcher.health().clone();
         loop {
             heart.beat(std::time::Instant::now());
-            if *phase.borrow_and_update() == Phase::Drain {
+            let quiet = closed || phase == Phase::Keep || next.is_some();
+            if quiet && sending.is_empty() {
+                if let Some(next) = next.take() {
+                    self.turn_into(*next).await;
+                    continue;
+                }
+                if closed {
+                    break;
+                }
+            }
+            if matches!(phase, Phase::Drain | Phase::Leave) {
                 self.dispatcher.drain();
             }
-            let mut wait = self.fill();
+            let mut wait = if quiet { self.wait() } else { self.fill() };
             loop {
-                match self.dispatcher.next(Instant::now()) {
+                let next = if quiet { Next::Idle } else { self.dispatcher.next(Instant::now()) };
+                match next {
                     Next::Send(request) => {
                         let id = request.id;
                         let service = Arc::clone(&self.service);
@@ -79,10 +114,16 @@ impl Delivery {
             }
             self.metrics.watch(&mut self.dispatcher);
             let settled = self.dispatcher.held_records() == 0 && sending.is_empty() && self.burial.is_empty();
-            if settled && wait.is_none() && *phase.borrow() == Phase::Drain {
-                break;
+            let empty = settled && wait.is_none() && !quiet;
+            match phase {
+                Phase::Drain if empty => break,
+                Phase::Leave if empty && !said_empty => {
+                    info!(event = "destination_drained", destination = %self.queue.name(), "all that was in the buffer of the removed destination is delivered");
+                }
+                _ => {}
             }
-            let room = self.dispatcher.room() && !self.burial.is_full();
+            said_empty = empty && phase == Phase::Leave;
+            let room = !quiet && self.dispatcher.room() && !self.burial.is_full();
             tokio::select! {
                 Some(sent) = sending.join_next_with_id() => {
                     let settled = match sent {
@@ -105,11 +146,11 @@ impl Delivery {
                 () = self.reader.readable(), if room => {}
                 () = at(wait) => {}
                 () = self.service.tend() => {}
-                changed = phase.changed() => {
-                    if changed.is_err() {
-                        break;
-                    }
-                }
+                order = orders.recv(), if !closed => match order {
+                    Some(Order::Phase(told)) => phase = told,
+                    Some(Order::Become(told)) => next = Some(told),
+                    None => closed = true,
+                },
                 // Still alive, though nothing happens.
                 () = tokio::time::sleep(Duration::from_secs(5)) => {}
             }
@@ -117,6 +158,23 @@ impl Delivery {
         if let Err(error) = self.service.close().await {
             warn!(event = "close_failed", destination = %self.queue.name(), %error, "what was open could not be finished; the next start does it");
         }
+    }
+
+    /// Goes on with another service, to which everything goes that the one before did not take.
+    async fn turn_into(&mut self, next: Become) {
+        if let Err(error) = self.service.close().await {
+            warn!(event = "close_failed", destination = %self.queue.name(), %error, "what was open at the destination as it was could not be finished");
+        }
+        self.service = next.service;
+        let before = std::mem::replace(&mut self.dispatcher, next.dispatcher);
+        let unsettled = before.into_runs().into_iter();
+        self.returned = unsettled.chain(self.returned.drain(..)).collect();
+    }
+
+    /// Takes nothing. Returns when to look again at dead letters that wait.
+    fn wait(&mut self) -> Option<Instant> {
+        self.bury(Vec::new());
+        self.burial.due()
     }
 
     /// Takes records from the queue as long as there is room. Returns when to look again, whatever happens.
@@ -129,7 +187,8 @@ impl Delivery {
                 again = Some(now);
                 break;
             }
-            match self.reader.next_run() {
+            let returned = self.returned.pop_front();
+            match returned.map_or_else(|| self.reader.next_run(), |run| Ok(Some(run))) {
                 Ok(Some(run)) => {
                     let age = run.age(SystemTime::now());
                     refused.extend(self.dispatcher.offer(run, age, now));

@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::bell::Bell;
 use super::data_dir::DataDir;
 use super::keeper::{Keeper, Kept};
-use super::pipeline::Pipeline;
-use crate::buffer::{BufferSettings, Durability};
+use super::pipeline::{Pipeline, Rewired};
+use crate::buffer::{BufferSettings, DeadLetters, Durability, Opened};
+use crate::config::Config;
 use crate::disk::Disk;
-use crate::tail::Watcher;
+use crate::tail::{TailSettings, Watch, Watcher};
 use crate::telemetry::Heartbeat;
 
 /// Between two rounds over the files that were written to. A line waits that long at most, and a file that is
@@ -49,6 +52,17 @@ impl Pause {
     }
 }
 
+/// Another configuration to read by.
+pub(super) struct Rewire {
+    pub(super) config: Arc<Config>,
+    /// What records carry as `host`.
+    pub(super) host: String,
+    /// The buffers of destinations that there were none of.
+    pub(super) fresh: Vec<(Opened, DeadLetters)>,
+    /// Is told when it is done and durable.
+    pub(super) done: oneshot::Sender<Rewired>,
+}
+
 /// The thread's part of the agent.
 pub(super) struct Drive {
     pub(super) pipeline: Pipeline,
@@ -62,6 +76,8 @@ pub(super) struct Drive {
     pub(super) poll_interval: Duration,
     /// Read what is there now, to its end, and return.
     pub(super) once: bool,
+    rewires: Receiver<Rewire>,
+    watch: Watch,
     disk_low: bool,
     /// A look at all folders is due.
     scan_wanted: bool,
@@ -84,8 +100,9 @@ impl Drive {
         disk: Arc<dyn Disk>,
         data_dir: Arc<DataDir>,
         buffer: BufferSettings,
-        poll_interval: Duration,
+        tail: &TailSettings,
         once: bool,
+        rewires: Receiver<Rewire>,
     ) -> Self {
         Self {
             pipeline,
@@ -96,8 +113,10 @@ impl Drive {
             disk,
             data_dir,
             buffer,
-            poll_interval,
+            poll_interval: tail.poll_interval,
             once,
+            rewires,
+            watch: tail.watch,
             disk_low: false,
             scan_wanted: false,
             scan_took: Duration::ZERO,
@@ -123,6 +142,11 @@ impl Drive {
         let (mut next_measure, mut next_retry) = (start, start);
         while !self.stop.load(Ordering::Acquire) {
             heart.beat(Instant::now());
+            while let Ok(rewire) = self.rewires.try_recv() {
+                self.rewire(rewire);
+                let now = Instant::now();
+                (last_scan, next_scan) = (now, now + self.scan_after());
+            }
             let changes = self.watcher.take();
             for path in &changes.written {
                 self.pipeline.written(path);
@@ -192,6 +216,28 @@ impl Drive {
         }
         self.pipeline.measure();
         self
+    }
+
+    /// Goes on by another configuration. As at a start, nothing is read before a checkpoint knows where new routes
+    /// begin.
+    fn rewire(&mut self, rewire: Rewire) {
+        let Rewire { config, host, fresh, done } = rewire;
+        if self.pipeline.wants_names() {
+            self.checkpoint_now();
+        }
+        self.pipeline.read_last(&config, Instant::now(), SystemTime::now());
+        let rewired = self.pipeline.rewire(&config, host, fresh);
+        self.keeper.set_durability(config.buffer.sync);
+        (self.buffer, self.poll_interval) = (config.buffer.clone(), config.tail.poll_interval);
+        if self.watch != config.tail.watch {
+            let ring = self.bell.clone();
+            self.watcher = Watcher::new(config.tail.watch, move || ring.ring());
+            self.watch = config.tail.watch;
+        }
+        self.scan();
+        self.checkpoint_now();
+        // Whoever asked may be gone.
+        let _ = done.send(rewired);
     }
 
     /// The last checkpoint.

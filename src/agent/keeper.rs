@@ -43,9 +43,15 @@ pub(super) struct Kept {
     pub(super) held: bool,
 }
 
+/// What the thread is given.
+enum Task {
+    Keep(Snapshot),
+    Durability(Durability),
+}
+
 /// The thread's handle. Dropped, it finishes what it was given and ends.
 pub(super) struct Keeper {
-    snapshots: Option<SyncSender<Snapshot>>,
+    tasks: Option<SyncSender<Task>>,
     done: Receiver<Kept>,
     busy: bool,
     thread: Option<JoinHandle<()>>,
@@ -53,17 +59,22 @@ pub(super) struct Keeper {
 
 impl Keeper {
     pub(super) fn start(mut work: Work, bell: Bell) -> io::Result<Self> {
-        let (snapshots, receiver) = sync_channel(1);
+        let (tasks, receiver) = sync_channel(1);
         let (sender, done): (Sender<Kept>, _) = channel();
         let thread = std::thread::Builder::new().name("keeper".into()).spawn(move || {
-            for snapshot in receiver {
-                if sender.send(work.keep(snapshot)).is_err() {
-                    break;
+            for task in receiver {
+                match task {
+                    Task::Durability(durability) => work.durability = durability,
+                    Task::Keep(snapshot) => {
+                        if sender.send(work.keep(snapshot)).is_err() {
+                            break;
+                        }
+                        bell.ring();
+                    }
                 }
-                bell.ring();
             }
         })?;
-        Ok(Self { snapshots: Some(snapshots), done, busy: false, thread: Some(thread) })
+        Ok(Self { tasks: Some(tasks), done, busy: false, thread: Some(thread) })
     }
 
     /// Whether it is at work on a snapshot, as far as was told.
@@ -86,8 +97,17 @@ impl Keeper {
     /// Hands a snapshot over; it was not busy.
     pub(super) fn keep(&mut self, snapshot: Snapshot) {
         self.busy = true;
-        let sender = self.snapshots.as_ref().expect("taken only when dropped");
-        sender.send(snapshot).expect("the thread that writes checkpoints lives as long as its handle");
+        self.give(Task::Keep(snapshot));
+    }
+
+    /// What is handed over from now on is synced like this.
+    pub(super) fn set_durability(&self, durability: Durability) {
+        self.give(Task::Durability(durability));
+    }
+
+    fn give(&self, task: Task) {
+        let sender = self.tasks.as_ref().expect("taken only when dropped");
+        sender.send(task).expect("the thread that writes checkpoints lives as long as its handle");
     }
 
     /// Waits until what was handed over is done, and tells what became of it.
@@ -101,7 +121,7 @@ impl Keeper {
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        self.snapshots = None;
+        self.tasks = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

@@ -16,6 +16,7 @@
 mod bell;
 mod burial;
 mod casualties;
+mod config_file;
 #[cfg(test)]
 mod crash;
 mod data_dir;
@@ -28,12 +29,16 @@ mod keeper;
 #[cfg(test)]
 mod model;
 mod open;
+mod outlets;
+mod parts;
 mod pipeline;
 mod preflight;
+mod reload;
 mod run;
 #[cfg(test)]
 mod tests;
 mod totals;
 mod watched;
 
+pub use config_file::ConfigFile;
 pub use run::{Failure, Options, run};

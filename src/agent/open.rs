@@ -12,8 +12,8 @@ use tracing::{error, info, warn};
 
 use super::bell::Bell;
 use super::data_dir::DataDir;
-use crate::buffer::{self, Appender, Budget, Chain, Known, Open, Queue, Recovered};
-use crate::config::Config;
+use crate::buffer::{self, Appender, Budget, Chain, Known, Open, Opened, Queue, Recovered};
+use crate::config::{Config, DestinationConfig, RouteConfig};
 use crate::disk::{self, Disk, Report};
 use crate::source::{DestinationName, Incarnation};
 use crate::tail::checkpoint::{self, Loaded};
@@ -27,6 +27,8 @@ pub(super) struct State {
     pub(super) chains: Vec<(Queue, Chain)>,
     /// The number of the last turn.
     pub(super) turn: u64,
+    /// What all buffers share.
+    pub(super) budget: Arc<Budget>,
 }
 
 /// Opens the checkpoint and the buffers, in the order of the configuration's destinations.
@@ -40,45 +42,60 @@ pub(super) fn open(
 ) -> io::Result<State> {
     let Found { checkpoint, is_last } = load(config, &**disk, &data_dir.path)?;
     let budget = Budget::new(config.buffer.max_size.0);
-    let mut turn = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.turn);
+    let turn_of_checkpoint = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.turn);
+    let mut turn = turn_of_checkpoint;
     let mut appenders = Vec::new();
     let mut found = Vec::new();
     for destination in &config.destinations {
-        let ring = bell.clone();
-        let opened = buffer::open(Open {
-            name: destination.name.clone(),
-            data_dir: &data_dir.path,
-            settings: destination.queue.clone(),
-            chunk_size: config.buffer.chunk_size.0,
-            known: checkpoint
-                .as_ref()
-                .filter(|_| is_last)
-                .and_then(|checkpoint| known(checkpoint, &destination.name)),
-            disk: Arc::clone(disk),
-            budget: Arc::clone(&budget),
-            wake: Arc::new(move || ring.ring()),
-        })?;
+        let known = checkpoint.as_ref().filter(|_| is_last);
+        let known = known.and_then(|checkpoint| known_of(checkpoint, &destination.name));
+        let opened = queue(config, destination, known, &data_dir.path, disk, &budget, bell)?;
         turn = turn.max(opened.turn);
         found.push((destination.name.clone(), opened.files));
         appenders.push(opened.appender);
     }
-    let routes = config
-        .routes
-        .iter()
-        .map(|route| Route {
-            name: route.name.clone(),
-            selection: route.selection(),
-            start_at: route.start_at,
-            to: if route.to.is_empty() { vec![nowhere()] } else { route.to.clone() },
-        })
-        .collect();
-    let mut tailer = Tailer::new(config.tail.clone(), routes, checkpoint.as_ref(), now, wall);
-    merge(config, &mut tailer, &found, is_last, now);
+    let mut tailer = Tailer::new(config.tail.clone(), routes(config), checkpoint.as_ref(), now, wall);
+    merge(config, &mut tailer, &found, turn_of_checkpoint, is_last, now);
+    tailer.assign();
     let chains = appenders
         .iter()
         .map(|appender| (appender.queue().clone(), chain(&tailer, appender.queue().name())))
         .collect();
-    Ok(State { tailer, appenders, chains, turn })
+    Ok(State { tailer, appenders, chains, turn, budget })
+}
+
+/// Opens the buffer of a destination. Of one that no checkpoint knows all counts that is whole.
+pub(super) fn queue(
+    config: &Config,
+    destination: &DestinationConfig,
+    known: Option<Known>,
+    data_dir: &Path,
+    disk: &Arc<dyn Disk>,
+    budget: &Arc<Budget>,
+    bell: &Bell,
+) -> io::Result<Opened> {
+    let ring = bell.clone();
+    buffer::open(Open {
+        name: destination.name.clone(),
+        data_dir,
+        settings: destination.queue.clone(),
+        chunk_size: config.buffer.chunk_size.0,
+        known,
+        disk: Arc::clone(disk),
+        budget: Arc::clone(budget),
+        wake: Arc::new(move || ring.ring()),
+    })
+}
+
+/// The routes, as far as following files goes.
+pub(super) fn routes(config: &Config) -> Vec<Route> {
+    let route = |route: &RouteConfig| Route {
+        name: route.name.clone(),
+        selection: route.selection(),
+        start_at: route.start_at,
+        to: if route.to.is_empty() { vec![nowhere()] } else { route.to.clone() },
+    };
+    config.routes.iter().map(route).collect()
 }
 
 /// In place of a destination, where a route has none: how far its files were read, so that their lines are counted
@@ -87,7 +104,7 @@ pub(super) fn nowhere() -> DestinationName {
     "".into()
 }
 
-fn known(checkpoint: &Checkpoint, destination: &DestinationName) -> Option<Known> {
+fn known_of(checkpoint: &Checkpoint, destination: &DestinationName) -> Option<Known> {
     let mark = *checkpoint.marks.get(destination)?;
     let first = checkpoint.first.get(destination).copied().unwrap_or_default();
     Some(Known { first, mark })
@@ -137,18 +154,21 @@ fn quarantine_checkpoint(disk: &dyn Disk, data_dir: &Path, path: &Path, reason: 
     Ok(())
 }
 
-/// Takes over what frames after the checkpoint say: who the files are, and where they stand.
-fn merge(
+/// Takes over what frames say: where files stand in the buffer, and of those after the checkpoint also who the files are.
+/// What a frame of an earlier turn says of its file is older than what is known: it is of a destination that was not in the
+/// configuration for a while.
+pub(super) fn merge(
     config: &Config,
     tailer: &mut Tailer,
     found: &[(DestinationName, HashMap<Incarnation, Recovered>)],
+    turn_of_checkpoint: u64,
     is_last: bool,
     now: Instant,
 ) {
     let mut latest: HashMap<Incarnation, (u64, Entry)> = HashMap::new();
     for (destination, files) in found {
         for (incarnation, recovered) in files {
-            if recovered.source.is_empty() {
+            if recovered.source.is_empty() || recovered.turn <= turn_of_checkpoint {
                 continue;
             }
             match serde_json::from_slice::<Entry>(&recovered.source) {
@@ -217,7 +237,7 @@ fn merge(
     }
 }
 
-fn chain(tailer: &Tailer, destination: &DestinationName) -> Chain {
+pub(super) fn chain(tailer: &Tailer, destination: &DestinationName) -> Chain {
     let mut chain = Chain::default();
     for entry in tailer.entries() {
         if let Some(progress) = entry.progress.iter().find(|progress| progress.to == *destination) {

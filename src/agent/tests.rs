@@ -55,7 +55,7 @@ impl Bench {
             open::open(&config, &data_dir, &disk, &Bell::default(), Instant::now(), SystemTime::now())
                 .unwrap();
         let names: Vec<DestinationName> = config.destinations.iter().map(|one| one.name.clone()).collect();
-        let plan = change(super::run::plan(&config.routes[0], &names));
+        let plan = change(super::parts::plan(&config.routes[0], &names));
         let totals = Totals::default();
         let letters = ["a", "b"].map(|name| {
             let settings = DeadLetterSettings::default();

@@ -1,6 +1,7 @@
 //! What the agent tells of itself while it runs.
 
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -14,6 +15,7 @@ use tracing::{info, warn};
 use super::totals::Totals;
 use crate::buffer::{DeadLetterStats, DeadLetters, Queue, QueueStats};
 use crate::deliver::DestinationMetrics;
+use crate::source::DestinationName;
 use crate::telemetry::{Summary, Sums, Suppressed};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -24,12 +26,18 @@ struct ByDestination {
 /// Everything that can be looked at from outside. Clones look at the same.
 #[derive(Clone)]
 pub(super) struct Watched {
-    queues: Vec<Queue>,
-    letters: Vec<DeadLetters>,
+    destinations: Arc<Mutex<Vec<WatchedDestination>>>,
     totals: Totals,
-    deliveries: Vec<DestinationMetrics>,
     buffer: BufferMetrics,
     dead: DeadLetterMetrics,
+}
+
+/// What can be looked at of a destination.
+#[derive(Clone)]
+pub(super) struct WatchedDestination {
+    pub(super) queue: Queue,
+    pub(super) letters: DeadLetters,
+    pub(super) metrics: DestinationMetrics,
 }
 
 #[derive(Clone, Default)]
@@ -98,13 +106,7 @@ impl DeadLetterMetrics {
 }
 
 impl Watched {
-    pub(super) fn new(
-        queues: Vec<Queue>,
-        letters: Vec<DeadLetters>,
-        totals: Totals,
-        deliveries: Vec<DestinationMetrics>,
-        registry: &mut Registry,
-    ) -> Self {
+    pub(super) fn new(totals: Totals, registry: &mut Registry) -> Self {
         let buffer = BufferMetrics::default();
         let sub = registry.sub_registry_with_prefix("buffer");
         sub.register_with_unit(
@@ -138,14 +140,39 @@ impl Watched {
         );
         let dead = DeadLetterMetrics::default();
         dead.register(registry);
-        let watched = Self { queues, letters, totals, deliveries, buffer, dead };
-        watched.refresh();
-        watched
+        Self { destinations: Arc::default(), totals, buffer, dead }
+    }
+
+    /// There is one more.
+    pub(super) fn add(&self, destination: WatchedDestination) {
+        self.lock().push(destination);
+        self.refresh();
+    }
+
+    /// These are not there any more.
+    pub(super) fn forget(&self, gone: &[DestinationName]) {
+        self.lock().retain(|to| !gone.contains(to.queue.name()));
+        for name in gone {
+            let by = ByDestination { destination: name.to_string() };
+            self.buffer.bytes.remove(&by);
+            self.buffer.records.remove(&by);
+            self.buffer.chunks.remove(&by);
+            self.buffer.oldest.remove(&by);
+        }
+    }
+
+    fn destinations(&self) -> Vec<WatchedDestination> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<WatchedDestination>> {
+        self.destinations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Measures the buffers.
     pub(super) fn refresh(&self) {
-        for queue in &self.queues {
+        for WatchedDestination { queue, letters, .. } in self.destinations() {
+            self.dead.refresh(queue.name().as_str(), &letters.stats());
             let by = ByDestination { destination: queue.name().to_string() };
             let stats = queue.stats();
             let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
@@ -157,9 +184,6 @@ impl Watched {
             dropped.inc_by(stats.dropped_records.saturating_sub(dropped.get()));
             let dropped = self.buffer.dropped_bytes.get_or_create(&by);
             dropped.inc_by(stats.dropped_bytes.saturating_sub(dropped.get()));
-        }
-        for (queue, letters) in self.queues.iter().zip(&self.letters) {
-            self.dead.refresh(queue.name().as_str(), &letters.stats());
         }
     }
 
@@ -203,12 +227,13 @@ impl Watched {
     }
 
     fn sums(&self) -> Sums {
-        let stats: Vec<QueueStats> = self.queues.iter().map(Queue::stats).collect();
+        let destinations = self.destinations();
+        let stats: Vec<QueueStats> = destinations.iter().map(|to| to.queue.stats()).collect();
         Sums {
             lines: self.totals.lines.get(),
             bytes: self.totals.bytes.get(),
-            delivered: self.deliveries.iter().map(DestinationMetrics::delivered_records).sum(),
-            delivered_bytes: self.deliveries.iter().map(DestinationMetrics::delivered_bytes).sum(),
+            delivered: destinations.iter().map(|to| to.metrics.delivered_records()).sum(),
+            delivered_bytes: destinations.iter().map(|to| to.metrics.delivered_bytes()).sum(),
             buffered: stats.iter().map(|stats| stats.records).sum(),
             behind: self.totals.behind.get().max(0) as u64,
             oldest: stats.iter().map(age).max().unwrap_or_default(),

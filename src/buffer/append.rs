@@ -101,15 +101,15 @@ impl Appender {
 
     /// Whether a queue that was full has so much room that it is not full again at once.
     pub fn may_resume(&mut self) -> bool {
-        let most = self.queue.shared.settings.max_size.0;
+        let most = self.queue.shared.lock().settings.max_size.0;
         self.has_room(RESUME.min(most / 4))
     }
 
     /// The room that is left, in bytes, where the queue is above its high-water mark.
     pub fn scarce_room(&self) -> Option<u64> {
         let shared = &self.queue.shared;
-        let used = shared.lock().bytes;
-        let most = shared.settings.max_size.0;
+        let state = shared.lock();
+        let (used, most) = (state.bytes, state.settings.max_size.0);
         (used > most / 4 * 3).then(|| most.saturating_sub(used))
     }
 
@@ -134,9 +134,10 @@ impl Appender {
         if !self.find_room(&shared, &mut state, needed) {
             return Append::Full(needed);
         }
+        let chunk_size = state.chunk_size;
         let full = |active: &Active| {
             let begun = active.len > CHUNK_HEADER as u64;
-            begun && active.len + frame > shared.chunk_size
+            begun && active.len + frame > chunk_size
                 || active.records.checked_add(body.records.len() as u32).is_none()
                 || active.closing
         };
@@ -242,7 +243,7 @@ fn begin(shared: &Shared, state: &mut State, now: SystemTime) -> io::Result<Acti
     let file = shared.disk.create(&path)?;
     let len = CHUNK_HEADER as u64;
     let begun =
-        file.reserve(shared.chunk_size + FOOTER as u64).and_then(|()| file.write_at(&[&header.encode()], 0));
+        file.reserve(state.chunk_size + FOOTER as u64).and_then(|()| file.write_at(&[&header.encode()], 0));
     if let Err(error) = begun {
         // Should removing fail too, the next attempt removes it, or recovery, which finds it empty.
         let _ = shared.disk.remove(&path);

@@ -28,6 +28,25 @@ pub(super) fn make(disk: &dyn Disk, data_dir: &Path, name: &DestinationName) -> 
     Ok(folder)
 }
 
+/// Queues in `data_dir` of none of these names that hold chunks, and the bytes that they take. What cannot be read is left
+/// out.
+pub fn others(data_dir: &Path, names: &[DestinationName]) -> Vec<(DestinationName, u64)> {
+    let folders = fs::read_dir(data_dir.join("buffer")).into_iter().flatten().flatten();
+    let bytes_of = |folder: PathBuf| {
+        let files = fs::read_dir(folder).into_iter().flatten().flatten();
+        let chunks = files.filter(|file| matches!(named(&file.path()), Some((_, "chunk"))));
+        chunks.filter_map(|file| Some(file.metadata().ok()?.len())).sum::<u64>()
+    };
+    let queues = folders.filter_map(|folder| {
+        let name = DestinationName::from(folder.file_name().to_str()?);
+        Some((name, bytes_of(folder.path())))
+    });
+    let mut others: Vec<(DestinationName, u64)> =
+        queues.filter(|(name, bytes)| *bytes > 0 && !names.contains(name)).collect();
+    others.sort();
+    others
+}
+
 /// The numbers of the chunks in the folder; anything else there goes to quarantine.
 pub(super) fn list(shared: &Shared) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();

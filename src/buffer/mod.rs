@@ -33,8 +33,11 @@ mod window;
 
 pub use append::{Append, Appender, Body, Step};
 pub use dead_letters::{DeadLetterStats, DeadLetters, Letter, NotKept, Origin};
+pub use folder::others;
 pub use queue::{Budget, Lost, Queue, QueueStats, Wake};
 pub use read::{Chain, Reader};
 pub use recover::{Known, Open, Opened, Recovered, open, reader};
 pub use release::SyncPoint;
-pub use settings::{BufferSettings, DeadLetterSettings, Durability, QueueSettings, WhenFull};
+pub use settings::{
+    BufferSettings, DeadLetterSettings, Durability, QueueSettings, RemovedDestinations, WhenFull,
+};

@@ -20,14 +20,19 @@ use crate::source::{DestinationName, Incarnation, Position};
 /// What all queues may take on disk together, and have taken.
 #[derive(Debug)]
 pub struct Budget {
-    max: u64,
+    max: AtomicU64,
     used: AtomicU64,
 }
 
 impl Budget {
     /// With a limit in bytes.
     pub fn new(max: u64) -> Arc<Self> {
-        Arc::new(Self { max, used: AtomicU64::new(0) })
+        Arc::new(Self { max: AtomicU64::new(max), used: AtomicU64::new(0) })
+    }
+
+    /// Another limit, from now on.
+    pub fn set_max(&self, max: u64) {
+        self.max.store(max, Ordering::Relaxed);
     }
 
     /// The bytes that all queues take now.
@@ -36,7 +41,7 @@ impl Budget {
     }
 
     fn has_room(&self, bytes: u64) -> bool {
-        self.used() + bytes <= self.max
+        self.used() + bytes <= self.max.load(Ordering::Relaxed)
     }
 }
 
@@ -94,6 +99,9 @@ impl Chunk {
 
 #[derive(Debug, Default)]
 pub(super) struct State {
+    pub(super) settings: QueueSettings,
+    /// The size at which a chunk is closed.
+    pub(super) chunk_size: u64,
     pub(super) chunks: VecDeque<Chunk>,
     /// The number of the next chunk.
     pub(super) next: u64,
@@ -131,8 +139,6 @@ pub(super) struct Shared {
     pub(super) name: DestinationName,
     pub(super) folder: PathBuf,
     pub(super) data_dir: PathBuf,
-    pub(super) settings: QueueSettings,
-    pub(super) chunk_size: u64,
     pub(super) disk: Arc<dyn Disk>,
     pub(super) budget: Arc<Budget>,
     pub(super) wake: Wake,
@@ -173,6 +179,21 @@ impl Queue {
     /// The destination's name.
     pub fn name(&self) -> &DestinationName {
         &self.shared.name
+    }
+
+    /// Other limits, from now on. Nothing of what it holds is touched by that.
+    pub fn set_limits(&self, settings: QueueSettings, chunk_size: u64) {
+        let mut state = self.shared.lock();
+        (state.settings, state.chunk_size) = (settings, chunk_size);
+        drop(state);
+        // There may be room now for what waits for it.
+        (self.shared.wake)();
+    }
+
+    /// Whether nothing of it is left on disk, nor told of that was lost.
+    pub fn is_empty(&self) -> bool {
+        let state = self.shared.lock();
+        state.chunks.is_empty() && state.lost.is_empty()
     }
 
     /// What it holds.
@@ -235,13 +256,11 @@ impl Shared {
             name,
             folder,
             data_dir,
-            settings,
-            chunk_size,
             disk,
             budget,
             wake,
             readable: Notify::new(),
-            state: Mutex::default(),
+            state: Mutex::new(State { settings, chunk_size, ..State::default() }),
         }
     }
 
@@ -254,10 +273,10 @@ impl Shared {
     /// fits, however small the limit: a frame above it would wait for ever.
     pub(super) fn room_for(&self, state: &mut State, bytes: u64) -> bool {
         let room = state.bytes == 0
-            || state.bytes + bytes <= self.settings.max_size.0 && self.budget.has_room(bytes);
+            || state.bytes + bytes <= state.settings.max_size.0 && self.budget.has_room(bytes);
         if !room {
             state.full = true;
-            if self.settings.when_full == WhenFull::DropOldest {
+            if state.settings.when_full == WhenFull::DropOldest {
                 self.drop_oldest(state, bytes);
             }
             if state.has_done() {
@@ -297,7 +316,7 @@ impl Shared {
     /// removed earlier, a kill would have their lines read again. Records that delivery has in hand go out all the
     /// same, unless the process is killed before: they do not count as given up.
     fn drop_oldest(&self, state: &mut State, bytes: u64) {
-        let mut excess = (state.bytes + bytes).saturating_sub(self.settings.max_size.0);
+        let mut excess = (state.bytes + bytes).saturating_sub(state.settings.max_size.0);
         for chunk in &mut state.chunks {
             if excess == 0 || !chunk.sealed {
                 break;

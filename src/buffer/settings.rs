@@ -89,6 +89,19 @@ pub struct BufferSettings {
     pub chunk_size: ByteSize,
     /// When what was appended is synced.
     pub sync: Durability,
+    /// What becomes of the records of destinations that the configuration does not name any more.
+    pub removed_destinations: RemovedDestinations,
+}
+
+/// What becomes of the records in the buffer of a destination that was removed from the configuration of a running
+/// process. After a restart nothing is known of it but its records, which stay on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RemovedDestinations {
+    /// They are delivered as before.
+    #[default]
+    Drain,
+    /// They are kept, and go out when the destination is there again.
+    Keep,
 }
 
 impl Default for BufferSettings {
@@ -98,6 +111,7 @@ impl Default for BufferSettings {
             min_disk_free: ByteSize(512 << 20),
             chunk_size: ByteSize(16 << 20),
             sync: Durability::default(),
+            removed_destinations: RemovedDestinations::default(),
         }
     }
 }

@@ -19,6 +19,8 @@ use crate::tail::{Only, Pattern, RateLimit, Selection, StartAt, TailSettings};
 pub struct Config {
     /// Where the buffer, checkpoints and dead letters are kept.
     pub data_dir: PathBuf,
+    /// Whether the configuration is loaded again when its file changes.
+    pub watch_config: bool,
     /// What records carry as `host`; the machine's host name unless said.
     pub host: Option<String>,
     /// How files are followed.

@@ -89,6 +89,13 @@ impl Batcher {
         }
     }
 
+    /// Everything that was offered and not taken, in no particular order.
+    pub(super) fn into_parts(self) -> impl Iterator<Item = Part> {
+        let drafts = self.ready.into_iter().chain([self.open]);
+        let placed = drafts.flat_map(|draft| draft.entries).flat_map(|entry| entry.parts);
+        placed.chain(self.lots.into_iter().flat_map(Lots::into_parts))
+    }
+
     /// Takes records in. What is too large for the service comes back.
     pub(super) fn offer(&mut self, mut part: Part) -> Vec<Refused> {
         let mut refused = Vec::new();

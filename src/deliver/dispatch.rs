@@ -198,6 +198,18 @@ impl Dispatcher {
         &self.health
     }
 
+    /// Everything that was offered and is not settled, in the order of the buffer: for another dispatcher in this one's
+    /// place. What is under way comes back too, so that nothing is left out; wait for its answers before, or it is sent
+    /// twice.
+    pub fn into_runs(self) -> Vec<Run> {
+        let under_way = self.in_flight.into_values().flat_map(|request| request.entries.to_vec());
+        let entries = self.suspects.into_iter().flatten().chain(under_way);
+        let parts = entries.flat_map(|entry| entry.parts).chain(self.delayed.into_values());
+        let mut runs: Vec<Run> = parts.chain(self.batcher.into_parts()).map(|part| part.run).collect();
+        runs.sort_by_key(|run| (run.chunk(), run.ordinals().start));
+        runs
+    }
+
     /// What to do next. To be asked again after each answer, each offer, and at the time it said.
     pub fn next(&mut self, now: Instant) -> Next {
         self.release_delayed(now);

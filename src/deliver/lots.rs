@@ -66,6 +66,11 @@ impl Lots {
         self.count(key, shape);
     }
 
+    /// Everything that waits, in no particular order.
+    pub(super) fn into_parts(self) -> impl Iterator<Item = Part> {
+        self.lots.into_values().flat_map(|lot| lot.parts)
+    }
+
     /// Takes records back that were taken out and must be sent before all others of their key, in their order. The
     /// key stays busy.
     pub(super) fn put_back(&mut self, key: &Key, parts: Vec<Part>) {

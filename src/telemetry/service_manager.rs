@@ -27,6 +27,20 @@ pub fn ready() {
     tell(&[NotifyState::Ready, NotifyState::Status("started")]);
 }
 
+/// The agent loads its configuration again. [`reloaded`] has to follow.
+pub fn reloading() {
+    // Its time tells the service manager this reload from an earlier one.
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now, NotifyState::Status("loading the configuration")]),
+        Err(error) => warn!(event = "service_manager_unreachable", %error, "the time could not be had"),
+    }
+}
+
+/// What became of the configuration; the agent goes on in any case.
+pub fn reloaded(what: &str) {
+    tell(&[NotifyState::Ready, NotifyState::Status(what)]);
+}
+
 /// The agent has begun to stop.
 pub fn stopping(why: &str) {
     tell(&[NotifyState::Stopping, NotifyState::Status(why)]);

@@ -17,7 +17,7 @@ use crate::buffer::Durability;
 use crate::disk::sim::Weather;
 use crate::source::DestinationName;
 use crate::tail::checkpoint::Loaded;
-use crate::tail::{Checkpoint, Watch, Watcher, checkpoint};
+use crate::tail::{Checkpoint, TailSettings, Watch, Watcher, checkpoint};
 use crate::telemetry::Liveness;
 
 const EVERY: Durability = Durability::Every(Duration::from_secs(1));
@@ -198,6 +198,8 @@ impl Thread {
         let ring = bell.clone();
         let watcher = Watcher::new(Watch::Poll, move || ring.ring());
         let stop = Arc::new(AtomicBool::new(false));
+        // Nobody asks for another configuration.
+        let (_, rewires) = std::sync::mpsc::channel();
         let drive = Drive::new(
             pipeline,
             keeper,
@@ -207,8 +209,13 @@ impl Thread {
             story.disk.shared(),
             Arc::new(data_dir),
             story.config.buffer.clone(),
-            Duration::from_millis(10),
+            &TailSettings {
+                watch: Watch::Poll,
+                poll_interval: Duration::from_millis(10),
+                ..TailSettings::default()
+            },
             once,
+            rewires,
         );
         Self { drive: Some(drive), handle: None, queues, stop, bell }
     }

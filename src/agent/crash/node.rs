@@ -8,8 +8,8 @@ use super::super::bell::Bell;
 use super::super::data_dir::{DataDir, DataDirError};
 use super::super::keeper::Work;
 use super::super::open::{self, State};
+use super::super::parts::plan;
 use super::super::pipeline::Pipeline;
-use super::super::run::plan;
 use super::super::totals::Totals;
 use super::account::Account;
 use crate::buffer::{self, DeadLetters, Queue, Reader};
@@ -50,7 +50,7 @@ impl Node {
             other => panic!("{other}"),
         })?;
         let clock = Instant::now();
-        let State { tailer, appenders, chains, turn } =
+        let State { tailer, appenders, chains, turn, .. } =
             open::open(config, &data_dir, &disk, &bell, clock, SystemTime::now())?;
         let names: Vec<DestinationName> = config.destinations.iter().map(|to| to.name.clone()).collect();
         let plans = config.routes.iter().map(|route| plan(route, &names)).collect();

@@ -8,8 +8,9 @@ use super::super::bell::Bell;
 use super::super::data_dir::DataDir;
 use super::super::keeper::Work;
 use super::super::open::{self, State};
+use super::super::outlets::Place;
+use super::super::parts::plan;
 use super::super::pipeline::Pipeline;
-use super::super::run::plan;
 use super::super::totals::Totals;
 use crate::buffer::{self, DeadLetterSettings, DeadLetters, Queue, Reader};
 use crate::config::{self, Config};
@@ -24,6 +25,7 @@ pub(in crate::agent) struct Agent {
     work: Work,
     outs: Vec<(Queue, Reader)>,
     data_dir: DataDir,
+    place: Place,
 }
 
 /// A configuration for the logs that fit a pattern in a folder. The second destination has hardly any room.
@@ -41,13 +43,35 @@ routes:
   - {{name: logs, files: '{folder}/logs/{pattern}', format: cri, start_at: beginning, to: [roomy, tight]}}
 "
     );
-    let loaded = config::parse(&text, "test", &|_| None);
-    let mut config = loaded.unwrap_or_else(|errors| panic!("{errors}")).config;
+    let mut config = parse(&text);
     if scarce {
         // Far below what a configuration may say.
         config.tail.group_memory = ByteSize(1);
     }
     config
+}
+
+fn parse(text: &str) -> Config {
+    config::parse(text, "test", &|_| None).unwrap_or_else(|errors| panic!("{errors}")).config
+}
+
+/// The same with other words: the route has another name, and destinations and settings are in another order.
+pub(super) fn renamed(config: &Config) -> Config {
+    let mut other = config.clone();
+    other.destinations.reverse();
+    other.routes[0].to.reverse();
+    let name = if config.routes[0].name.as_str() == "logs" { "others" } else { "logs" };
+    other.routes[0].name = name.into();
+    other.tail.max_line = ByteSize(config.tail.max_line.0 ^ 4096);
+    other
+}
+
+/// Without the destination that has hardly any room.
+pub(super) fn without_tight(config: &Config) -> Config {
+    let mut other = config.clone();
+    other.destinations.retain(|to| to.name.as_str() != "tight");
+    other.routes[0].to.retain(|name| name.as_str() != "tight");
+    other
 }
 
 impl Agent {
@@ -56,12 +80,14 @@ impl Agent {
         let disk = HostDisk::shared();
         let (bell, totals) = (Bell::default(), Totals::default());
         let data_dir = DataDir::open(&*disk, &config.data_dir).unwrap();
-        let State { tailer, appenders, chains, turn } =
+        let State { tailer, appenders, chains, turn, budget } =
             open::open(config, &data_dir, &disk, &bell, now, wall).unwrap();
         let names: Vec<DestinationName> = config.destinations.iter().map(|to| to.name.clone()).collect();
         let plans = config.routes.iter().map(|route| plan(route, &names)).collect();
         let outs = chains.into_iter().map(|(queue, chain)| (queue.clone(), buffer::reader(&queue, chain)));
-        let outs = outs.collect();
+        let mut outs: Vec<(Queue, Reader)> = outs.collect();
+        // In the order by which the test names them, whatever the configuration's.
+        outs.sort_by_key(|(queue, _)| queue.name().clone());
         let letters = names.iter().map(|name| {
             let settings = DeadLetterSettings::default();
             DeadLetters::new(&config.data_dir, name.clone(), settings, Arc::clone(&disk))
@@ -79,10 +105,24 @@ impl Agent {
             totals.clone(),
         );
         let work = Work::new(Arc::clone(&disk), data_dir.path.clone(), config.buffer.sync, totals.clone());
-        let mut agent = Self { pipeline, totals, work, outs, data_dir };
+        let place = Place { data_dir: config.data_dir.clone(), disk, budget, bell };
+        let mut agent = Self { pipeline, totals, work, outs, data_dir, place };
         agent.pipeline.scan(now, wall);
         agent.checkpoint(wall);
         agent
+    }
+
+    /// Another configuration counts from now on.
+    pub(super) fn reload(&mut self, config: &Config, now: Instant, wall: SystemTime) {
+        let there: Vec<DestinationName> = self.outs.iter().map(|(queue, _)| queue.name().clone()).collect();
+        let fresh = self.place.open(config, &there).unwrap();
+        self.pipeline.read_last(config, now, wall);
+        let rewired = self.pipeline.rewire(config, "host".into(), fresh);
+        self.outs.retain(|(queue, _)| !rewired.gone.contains(queue.name()));
+        self.outs.extend(rewired.readers);
+        self.outs.sort_by_key(|(queue, _)| queue.name().clone());
+        self.pipeline.scan(now, wall);
+        self.checkpoint(wall);
     }
 
     /// A look at all folders, and turns until there is nothing to do or no room.

@@ -1,7 +1,7 @@
 //! Whatever befalls a log file, each of its lines comes into each destination's buffer once.
 //!
 //! One log is written, rotated, copied and truncated, deleted and compressed, while kinetail reads it, stops, is
-//! killed and starts again, in any order; one of two destinations has so little room that it is nearly always
+//! killed and starts again, or loads its configuration again, in any order; one of two destinations has so little room that it is nearly always
 //! behind, and there may be no memory for a line that is not whole. The [`world`] holds the files and knows every line; the [`agent`] is the real pipeline over real
 //! folders, with a clock that the test moves.
 
@@ -41,6 +41,9 @@ enum Op {
     Stop,
     /// SIGKILL.
     Kill,
+    /// The configuration is loaded again, perhaps in other words that come to the same; or first without a destination,
+    /// which comes back at once.
+    Reload { other_words: bool, without: bool },
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -58,6 +61,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (0..2_usize).prop_map(Op::Deliver),
         1 => Just(Op::Stop),
         2 => Just(Op::Kill),
+        3 => (any::<bool>(), any::<bool>()).prop_map(|(other_words, without)| Op::Reload { other_words, without }),
     ]
 }
 

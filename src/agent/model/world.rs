@@ -117,6 +117,19 @@ impl World {
                     self.forget_deleted();
                 }
             }
+            Op::Reload { other_words, without } => {
+                let before = self.config.clone();
+                if other_words {
+                    self.config = agent::renamed(&before);
+                }
+                let (now, wall) = (self.now, self.wall);
+                if let Some(agent) = &mut self.agent {
+                    if without {
+                        agent.reload(&agent::without_tight(&before), now, wall);
+                    }
+                    agent.reload(&self.config, now, wall);
+                }
+            }
             Op::Kill => {
                 if self.agent.take().is_some() {
                     self.forget_deleted();

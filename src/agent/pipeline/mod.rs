@@ -11,6 +11,7 @@ mod groups;
 mod lane;
 mod rate;
 mod repair;
+mod rewire;
 mod snapshot;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -22,6 +23,7 @@ pub(super) use self::block::BLOCK;
 use self::block::{Scratch, Turn};
 use self::groups::Groups;
 use self::lane::{Cursor, Lane};
+pub(super) use self::rewire::Rewired;
 use super::casualties::Graves;
 use super::open::nowhere;
 use super::totals::Totals;
@@ -294,13 +296,17 @@ impl Pipeline {
 
     /// Reads deleted files to their end, for a stop: nobody can read them later.
     pub(super) fn read_deleted(&mut self, now: Instant, wall: SystemTime) {
-        self.hurried = true;
+        self.read_to_end(self.tailer.deleted(), now, wall);
+    }
+
+    /// Reads these files to their end, and no others.
+    fn read_to_end(&mut self, files: Vec<Incarnation>, now: Instant, wall: SystemTime) {
+        let hurried = std::mem::replace(&mut self.hurried, true);
         self.ready.clear();
         self.retries.clear();
         self.queued.clear();
-        for incarnation in self.tailer.deleted() {
-            self.enqueue(incarnation);
-        }
+        files.into_iter().for_each(|incarnation| self.enqueue(incarnation));
         while self.turn(now, wall, true) {}
+        self.hurried = hurried;
     }
 }

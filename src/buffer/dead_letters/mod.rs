@@ -89,13 +89,13 @@ pub struct DeadLetters(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     destination: DestinationName,
-    settings: DeadLetterSettings,
     files: Files,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    settings: DeadLetterSettings,
     /// What all files take; none until they were looked at.
     bytes: Option<u64>,
     /// The file before could not be written or synced: what is in it is not known, so another is begun.
@@ -115,6 +115,11 @@ pub struct DeadLetterStats {
 }
 
 impl State {
+    /// The size at which a file is closed: `drop_oldest` gives up whole files, and few letters at once.
+    fn file_size(&self) -> u64 {
+        (self.settings.max_size.0 / 16).clamp(64 << 10, 64 << 20)
+    }
+
     fn measured(&mut self, bytes: u64) {
         (self.bytes, self.stats.bytes) = (Some(bytes), bytes);
     }
@@ -130,7 +135,13 @@ impl DeadLetters {
     ) -> Self {
         let folder = data_dir.join("dead_letters").join(destination.as_str());
         let files = Files::new(folder, disk);
-        Self(Arc::new(Shared { destination, settings, files, state: Mutex::default() }))
+        let state = Mutex::new(State { settings, ..State::default() });
+        Self(Arc::new(Shared { destination, files, state }))
+    }
+
+    /// Other limits, from now on.
+    pub fn set_limits(&self, settings: DeadLetterSettings) {
+        self.state().settings = settings;
     }
 
     /// The folder where they are.
@@ -173,7 +184,7 @@ impl DeadLetters {
         }
         let mut state = self.state();
         self.make_room(&mut state, lines.len() as u64)?;
-        match self.0.files.append(&lines, self.file_size(), state.suspect) {
+        match self.0.files.append(&lines, state.file_size(), state.suspect) {
             Ok(()) => state.suspect = false,
             Err(error) => {
                 (state.suspect, state.bytes) = (true, None);
@@ -192,15 +203,10 @@ impl DeadLetters {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The size at which a file is closed: `drop_oldest` gives up whole files, and few letters at once.
-    fn file_size(&self) -> u64 {
-        (self.0.settings.max_size.0 / 16).clamp(64 << 10, 64 << 20)
-    }
-
     /// Makes sure that so many bytes more stay within the limit. Letters that alone go beyond it are taken
     /// where there are no others: to refuse them would hold their destination for ever.
     fn make_room(&self, state: &mut State, more: u64) -> Result<(), NotKept> {
-        let limit = self.0.settings.max_size.0;
+        let limit = state.settings.max_size.0;
         let fits = |bytes: u64| bytes == 0 || bytes + more <= limit;
         if state.bytes.is_some_and(fits) {
             return Ok(());
@@ -208,7 +214,7 @@ impl DeadLetters {
         // People may have moved files away since.
         let mut files = self.0.files.list()?;
         let mut bytes: u64 = files.iter().map(|file| file.bytes).sum();
-        if !fits(bytes) && self.0.settings.when_full == WhenFull::DropOldest {
+        if !fits(bytes) && state.settings.when_full == WhenFull::DropOldest {
             files.reverse();
             while !fits(bytes) {
                 let Some(oldest) = files.pop() else { break };

@@ -48,6 +48,9 @@ pub(super) struct File {
     /// The folder for the buffer, checkpoints and dead letters. It must outlive a restart, and belongs to one
     /// kinetail alone. A relative path starts at the working directory.
     pub(super) data_dir: FilePath,
+    /// Whether this file is loaded again by itself when it changes, also where it is behind links that are changed, as
+    /// those of a ConfigMap are. SIGHUP does it in any case.
+    pub(super) watch_config: bool,
     /// What records carry as `host`; the machine's host name unless said.
     #[schemars(example = &"${env:NODE_NAME}")]
     pub(super) host: Option<Text>,
@@ -85,6 +88,7 @@ impl Default for File {
     fn default() -> Self {
         Self {
             data_dir: FilePath("/var/lib/kinetail".into()),
+            watch_config: false,
             host: None,
             tail: Tail::default(),
             buffer: Buffer::default(),
@@ -181,6 +185,21 @@ pub(super) struct Buffer {
     /// differ in what a power loss takes back and in what they cost (see below).
     #[schemars(example = &"always")]
     pub(super) sync: Sync,
+    /// What becomes of the records in the buffer of a destination that is removed from the configuration while kinetail
+    /// runs.
+    pub(super) removed_destinations: WhenRemoved,
+}
+
+/// What becomes of a removed destination's records.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(super) enum WhenRemoved {
+    /// they are delivered
+    #[default]
+    Drain,
+    /// they are kept on disk until the destination is in the configuration again
+    Keep,
 }
 
 /// When a buffer is synced.
@@ -243,6 +262,7 @@ impl Default for Buffer {
             min_disk_free: Size(settings.min_disk_free),
             chunk_size: Size(settings.chunk_size),
             sync: settings.sync.into(),
+            removed_destinations: WhenRemoved::default(),
         }
     }
 }

@@ -14,7 +14,7 @@ use super::diagnostics::{Findings, Path};
 use super::document::Node;
 use super::raw;
 use super::settings::{AdminSettings, Config, DestinationConfig, LogFormat, LogSettings, RouteConfig};
-use crate::buffer::BufferSettings;
+use crate::buffer::{BufferSettings, RemovedDestinations};
 use crate::source::DestinationName;
 use crate::tail::{TailSettings, Watch};
 
@@ -32,6 +32,10 @@ pub(super) fn validate(
         min_disk_free: file.buffer.min_disk_free.0,
         chunk_size: file.buffer.chunk_size.0,
         sync: file.buffer.sync.into(),
+        removed_destinations: match file.buffer.removed_destinations {
+            raw::WhenRemoved::Drain => RemovedDestinations::Drain,
+            raw::WhenRemoved::Keep => RemovedDestinations::Keep,
+        },
     };
     let entries = file.destinations.map(|entries| entries.0);
     let routes = file.routes.map(|routes| routes.0);
@@ -44,6 +48,7 @@ pub(super) fn validate(
     validator.warn_of_unused(&destinations, &routes);
     Some(Config {
         data_dir: file.data_dir.0,
+        watch_config: file.watch_config,
         host: file.host.map(|host| host.0),
         tail: tail(file.tail),
         buffer,

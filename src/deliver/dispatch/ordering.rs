@@ -119,3 +119,16 @@ proptest! {
         prop_assert_eq!((dispatcher.held_records(), dispatcher.held_bytes()), (0, 0));
     }
 }
+
+#[test]
+fn records_that_wait_by_their_keys_come_back_in_order_for_another_dispatcher() {
+    let mut dispatcher = per_key(Aggregation::None, RetryLimits::default());
+    let now = Instant::now();
+    dispatcher.offer(run(0, &[1, 2, 1, 3]), Duration::ZERO, now);
+    dispatcher.offer(run(4, &[2, 1, 4]), Duration::ZERO, now);
+    dispatcher.drain();
+    let Next::Send(request) = dispatcher.next(now) else { panic!("it is drained") };
+    dispatcher.answered(request.id, Failure::local(Class::Retry, "Code", "why").into(), now);
+    let numbers: Vec<u32> = dispatcher.into_runs().iter().flat_map(Run::ordinals).collect();
+    assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6]);
+}

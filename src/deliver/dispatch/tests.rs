@@ -371,3 +371,19 @@ fn a_split_entry_of_a_data_stream_keeps_its_key() {
     dispatcher.answered(request.id, failed(Class::Poison), now);
     assert_eq!(sent(&mut dispatcher, now).entries[0].partition_key().as_deref(), key.as_deref());
 }
+
+#[test]
+fn everything_that_is_not_settled_comes_back_in_order_for_another_dispatcher() {
+    let mut dispatcher = bare();
+    let now = Instant::now();
+    dispatcher.offer(sized(0, &[1; 500]), Duration::ZERO, now);
+    dispatcher.offer(sized(500, &[1; 500]), Duration::ZERO, now);
+    dispatcher.offer(sized(1000, &[1; 10]), Duration::ZERO, now);
+    let first = sent(&mut dispatcher, now);
+    let second = sent(&mut dispatcher, now);
+    // Of the first some are taken; the second is refused for its content, and waits in halves.
+    dispatcher.answered(first.id, judged(&[(3, Class::Retry), (9, Class::Retry)]), now);
+    dispatcher.answered(second.id, failed(Class::Poison), now);
+    let left: Vec<u32> = [3, 9].into_iter().chain(500..1010).collect();
+    assert_eq!(numbers(&dispatcher.into_runs()), left);
+}

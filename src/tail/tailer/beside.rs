@@ -102,7 +102,7 @@ impl Tailer {
     }
 
     pub(super) fn look_beside(&mut self, base: &Base, now: Instant, wall: SystemTime) -> io::Result<()> {
-        let first = !self.started.contains(&self.routes[base.route].name);
+        let first = self.is_first(base.route, &base.path);
         let undecided = std::mem::take(&mut self.undecided);
         let mut present = HashSet::new();
         let mut unknown = Vec::new();

@@ -8,7 +8,8 @@ use std::time::{Instant, SystemTime};
 use tracing::{info, warn};
 
 use super::super::checkpoint::Status;
-use super::{Tailer, Tracked, millis};
+use super::routing::progress;
+use super::{Route, Tailer, Tracked, millis};
 use crate::source::Incarnation;
 
 /// The unit of a file's blocks, whatever its file system's is (stat(2)).
@@ -69,7 +70,10 @@ impl Tailer {
     }
 
     fn held(&self) -> Vec<Held> {
-        self.files.iter().filter_map(|(incarnation, tracked)| Held::of(*incarnation, tracked)).collect()
+        self.files
+            .iter()
+            .filter_map(|(incarnation, tracked)| Held::of(*incarnation, tracked, &self.routes))
+            .collect()
     }
 }
 
@@ -84,10 +88,10 @@ struct Held {
 }
 
 impl Held {
-    fn of(incarnation: Incarnation, tracked: &Tracked) -> Option<Self> {
+    fn of(incarnation: Incarnation, tracked: &Tracked, routes: &[Route]) -> Option<Self> {
         let content = tracked.content.as_ref()?;
         let metadata: Metadata = content.metadata().ok().filter(|metadata| metadata.nlink() == 0)?;
-        let read = tracked.entry.progress.iter().map(|progress| progress.position.reread_from()).min();
+        let read = progress(routes, &tracked.entry).map(|progress| progress.position.reread_from()).min();
         let unread = match read {
             _ if content.is_gzip() => 1,
             Some(read) => metadata.len().saturating_sub(read),

@@ -8,6 +8,7 @@ use tracing::{debug, info, warn};
 
 use super::super::checkpoint::Status;
 use super::super::identity::{FileId, Stamp};
+use super::routing::progress;
 use super::{Place, Tailer, millis};
 use crate::source::{Incarnation, Position};
 
@@ -62,7 +63,7 @@ impl Tailer {
         }
         tracked.entry.status = Status::Finished;
         tracked.entry.vanished = Some(millis(wall));
-        let read = tracked.entry.progress.iter().map(|progress| progress.position.offset).min();
+        let read = progress(&self.routes, &tracked.entry).map(|progress| progress.position.offset).min();
         let stable = now.saturating_duration_since(tracked.grew) >= self.settings.rotate_wait;
         if stable && read >= Some(tracked.reaches) {
             debug!(event = "file_gone", path = %tracked.entry.path.display(), offset = tracked.reaches);

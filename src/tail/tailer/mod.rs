@@ -1,12 +1,14 @@
 //! All followed files: who they are, where they are, and what comes next in them.
 //!
 //! Here is what is known of them; [`scan`](Tailer::scan) finds out what has become of them, and [`beside`] what
-//! rotation made of them. [`reading`] reads them, and [`leaving`] is about their end.
+//! rotation made of them. [`routing`] says by which route they are read, [`reading`] reads them, and [`leaving`] is
+//! about their end.
 
 mod beside;
 mod held;
 mod leaving;
 mod reading;
+mod routing;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -107,13 +109,13 @@ impl Tracked {
     }
 
     /// Its length differs from what was read of it, or it may be time to leave it.
-    fn has_news(&self) -> bool {
+    fn has_news(&self, routes: &[Route]) -> bool {
         let Some(content) = &self.content else { return false };
         if self.place != Place::AtPath || self.truncated || !self.entry.repairs.is_empty() {
             return true;
         }
         let read = self.entry.proof.end;
-        let behind = self.entry.progress.iter().any(|progress| progress.position.offset < read);
+        let behind = routing::progress(routes, &self.entry).any(|progress| progress.position.offset < read);
         behind || content.is_gzip() || content.metadata().is_ok_and(|metadata| metadata.len() != read)
     }
 }
@@ -132,6 +134,8 @@ pub struct Tailer {
     /// Where writes are noticed, links resolved.
     by_path: HashMap<PathBuf, Incarnation>,
     started: HashSet<RouteName>,
+    /// Logs that another route followed before, as long as theirs was never started.
+    handed_over: HashSet<PathBuf>,
     /// Up to when everything that was there is known.
     known_until: SystemTime,
     /// When the last scan was.
@@ -166,8 +170,7 @@ impl Tailer {
         wall: SystemTime,
     ) -> Self {
         let selections: Vec<Selection> = routes.iter().map(|route| route.selection.clone()).collect();
-        let patterns = selections.iter().flat_map(|selection| &selection.files);
-        let roots = Roots::new(&settings.allowed_roots, patterns);
+        let roots = routing::roots(&settings, &selections);
         let mut tailer = Self {
             settings,
             routes,
@@ -178,6 +181,7 @@ impl Tailer {
             by_log: HashMap::new(),
             by_path: HashMap::new(),
             started: HashSet::new(),
+            handed_over: HashSet::new(),
             known_until: wall,
             scanned: wall,
             counts: Counts::default(),
@@ -305,7 +309,8 @@ impl Tailer {
     pub fn behind(&self) -> u64 {
         let lag = |tracked: &Tracked| {
             let content = tracked.content.as_ref().filter(|content| !content.is_gzip())?;
-            let read = tracked.entry.progress.iter().map(|progress| progress.position.offset).min()?;
+            let read = routing::progress(&self.routes, &tracked.entry);
+            let read = read.map(|progress| progress.position.offset).min()?;
             Some(content.metadata().ok()?.len().saturating_sub(read))
         };
         self.files.values().filter_map(lag).sum()

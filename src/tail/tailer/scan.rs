@@ -8,14 +8,15 @@ use std::time::{Instant, SystemTime};
 
 use tracing::{debug, info, warn};
 
-use super::super::checkpoint::{Entry, Progress, Status};
+use super::super::checkpoint::Status;
 use super::super::content::{Content, ReadOutcome};
 use super::super::discovery::{self, Found};
 use super::super::identity::{FileId, Fingerprint, Proof, Stamp};
 use super::super::settings::StartAt;
 use super::beside::{Base, Recognised};
+use super::routing::reconcile_destinations;
 use super::{Place, Scan, Tailer};
-use crate::source::{DestinationName, Incarnation, Position};
+use crate::source::{Incarnation, Position};
 
 /// What a file of a known id holds.
 pub(super) enum Met {
@@ -78,9 +79,10 @@ impl Tailer {
             self.give_up(incarnation, now, wall);
         }
         self.started.extend(self.routes.iter().map(|route| route.name.clone()));
+        self.handed_over.clear();
         self.attached.clear();
         let abandoned = self.bound_held(wall);
-        let ready = self.files.iter().filter(|(_, tracked)| tracked.has_news());
+        let ready = self.files.iter().filter(|(_, tracked)| tracked.has_news(&self.routes));
         let ready = ready.map(|(incarnation, _)| *incarnation).collect();
         Scan { ready, abandoned, folders: walk.folders }
     }
@@ -202,7 +204,7 @@ impl Tailer {
         now: Instant,
         wall: SystemTime,
     ) -> Option<Base> {
-        let first = !self.started.contains(&self.routes[found.route].name);
+        let first = self.is_first(found.route, &found.path);
         let mut content = self.open(&found.path, found.id)?;
         let real = content.path_now();
         let logs = [Some(found.path.as_path()), real.as_deref()];
@@ -254,21 +256,6 @@ impl Tailer {
 pub(super) fn has_more(content: &mut Content, proof: &Proof) -> std::io::Result<bool> {
     let mut next = Vec::new();
     Ok(matches!(content.read(proof, 1, &mut next)?, ReadOutcome::Bytes(1..)))
-}
-
-/// Gives an entry progress for every destination of its route. One that was added to the configuration begins
-/// where the others are.
-fn reconcile_destinations(entry: &mut Entry, to: &[DestinationName]) {
-    let furthest =
-        entry.progress.iter().map(|progress| &progress.position).max_by_key(|position| position.offset);
-    let furthest = furthest.cloned().unwrap_or_default();
-    // What stood in place of a destination is of no more use once there is one.
-    entry.progress.retain(|progress| !progress.to.as_str().is_empty() || to.contains(&progress.to));
-    for name in to {
-        if !entry.progress.iter().any(|progress| progress.to == *name) {
-            entry.progress.push(Progress::at(name.clone(), furthest.clone()));
-        }
-    }
 }
 
 /// Where a file ends, at the start of its last line if that has no newline yet. Where that line is too long to
