@@ -29,6 +29,7 @@ use super::process::Process;
 
 const REQUIREMENTS: &str = include_str!("moto-requirements.txt");
 const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/moto_server.py");
+const CONSUMERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/consume.py");
 const READER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/moto_read.py");
 
 /// A running moto server with nothing in it; killed when dropped.
@@ -128,9 +129,18 @@ impl Moto {
         self.run(&["user-records", stream], "").await
     }
 
+    /// What the consumers in this folder make of everything that is here.
+    pub async fn consume<T: DeserializeOwned>(&self, folder: &Path) -> T {
+        self.script(CONSUMERS, &[folder.to_str().expect("a path that is text")], "").await
+    }
+
     async fn run<T: DeserializeOwned>(&self, arguments: &[&str], input: &str) -> T {
+        self.script(READER, arguments, input).await
+    }
+
+    async fn script<T: DeserializeOwned>(&self, script: &str, arguments: &[&str], input: &str) -> T {
         let mut child = Command::new(&self.python)
-            .arg(READER)
+            .arg(script)
             .arg(&self.url)
             .args(arguments)
             .stdin(Stdio::piped())
