@@ -63,6 +63,23 @@ fn profile(name: &str, key: &str) -> String {
     format!("[{name}]\naws_access_key_id = {key}\naws_secret_access_key = secret\naws_session_token = t\n\n")
 }
 
+/// A run that has delivered some lines.
+async fn delivering(scene: &Scene, config: &str, env: &[(&str, &str)]) -> (Process, Writer) {
+    let agent = start(scene, config, env);
+    let mut writer = logs::containers(&scene.root(), 1).remove(0);
+    writer.lines(300);
+    arrived(scene, &writer).await;
+    (agent, writer)
+}
+
+/// Stand-ins that give credentials so soon expired that the SDK asks for others with every request, and a file with the token
+/// that they are shown.
+async fn short_lived(scene: &Scene) -> (Identities, PathBuf) {
+    let identities = Identities::start().await;
+    identities.lifetime(Duration::from_secs(1));
+    (identities, write(&scene.root().join("token"), "token-1"))
+}
+
 /// Waits until both streams have every line, once.
 async fn arrived(scene: &Scene, writer: &Writer) {
     scene.arrived(writer.written().len()).await;
@@ -98,10 +115,7 @@ async fn each_destination_has_its_own_profile_and_a_rotated_file_is_read_again()
     );
     let env = [("AWS_SHARED_CREDENTIALS_FILE", file.to_str().unwrap())];
     let config = with(&with(&scene.config(), ARCHIVE, "profile: one"), AUDIT, "profile: two");
-    let agent = start(&scene, &config, &env);
-    let mut writer = logs::containers(&scene.root(), 1).remove(0);
-    writer.lines(300);
-    arrived(&scene, &writer).await;
+    let (agent, mut writer) = delivering(&scene, &config, &env).await;
     assert_eq!(keys(&scene), ["AKIDONE", "AKIDTWO"]);
 
     // Both old keys are refused as soon as the file is another: who still used one would be stuck.
@@ -117,19 +131,13 @@ async fn each_destination_has_its_own_profile_and_a_rotated_file_is_read_again()
 #[tokio::test]
 async fn a_web_identity_is_renewed_with_the_token_that_was_rotated() {
     let scene = scene().await;
-    let identities = Identities::start().await;
-    // So soon expired that the SDK asks for others with every request.
-    identities.lifetime(Duration::from_secs(1));
-    let token = write(&scene.root().join("token"), "token-1");
+    let (identities, token) = short_lived(&scene).await;
     let env = [
         ("AWS_ROLE_ARN", ROLE),
         ("AWS_WEB_IDENTITY_TOKEN_FILE", token.to_str().unwrap()),
         ("AWS_ENDPOINT_URL_STS", identities.url()),
     ];
-    let agent = start(&scene, &scene.config(), &env);
-    let mut writer = logs::containers(&scene.root(), 1).remove(0);
-    writer.lines(300);
-    arrived(&scene, &writer).await;
+    let (agent, mut writer) = delivering(&scene, &scene.config(), &env).await;
     let first = Asked::WebIdentity { arn: ROLE.into(), token: "token-1".into() };
     assert!(identities.asked().iter().all(|(asked, _)| *asked == first));
 
@@ -148,18 +156,13 @@ async fn a_web_identity_is_renewed_with_the_token_that_was_rotated() {
 #[tokio::test]
 async fn pod_identity_gives_credentials_for_the_token_of_the_moment() {
     let scene = scene().await;
-    let identities = Identities::start().await;
-    identities.lifetime(Duration::from_secs(1));
-    let token = write(&scene.root().join("token"), "token-1");
+    let (identities, token) = short_lived(&scene).await;
     let url = format!("{}/pod-identity", identities.url());
     let env = [
         ("AWS_CONTAINER_CREDENTIALS_FULL_URI", url.as_str()),
         ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token.to_str().unwrap()),
     ];
-    let agent = start(&scene, &scene.config(), &env);
-    let mut writer = logs::containers(&scene.root(), 1).remove(0);
-    writer.lines(300);
-    arrived(&scene, &writer).await;
+    let (agent, mut writer) = delivering(&scene, &scene.config(), &env).await;
     rotate(&token, "token-2");
     writer.lines(300);
     arrived(&scene, &writer).await;
@@ -177,10 +180,7 @@ async fn the_instances_role_is_asked_for_by_imdsv2_and_its_region_too() {
     let env =
         [("AWS_EC2_METADATA_DISABLED", "false"), ("AWS_EC2_METADATA_SERVICE_ENDPOINT", identities.url())];
     let config = scene.config().replace("    region: eu-central-1\n", "");
-    let agent = start(&scene, &config, &env);
-    let mut writer = logs::containers(&scene.root(), 1).remove(0);
-    writer.lines(300);
-    arrived(&scene, &writer).await;
+    let (agent, _) = delivering(&scene, &config, &env).await;
     assert!(identities.asked().iter().all(|(asked, _)| *asked == Asked::Instance));
     assert!(keys(&scene).iter().all(|key| key.starts_with("AKID")));
     agent.terminate().await;
@@ -201,10 +201,7 @@ async fn roles_are_assumed_one_after_the_other_with_external_id_and_session_for_
         ("AWS_SESSION_TOKEN", "t"),
         ("AWS_ENDPOINT_URL_STS", identities.url()),
     ];
-    let agent = start(&scene, &with(&scene.config(), ARCHIVE, &chain), &env);
-    let mut writer = logs::containers(&scene.root(), 1).remove(0);
-    writer.lines(300);
-    arrived(&scene, &writer).await;
+    let (agent, _) = delivering(&scene, &with(&scene.config(), ARCHIVE, &chain), &env).await;
     let role = |arn: &str, id: &str, session: &str, signed_with: &str| Asked::Role {
         arn: arn.into(),
         external_id: Some(id.into()),
@@ -235,10 +232,7 @@ async fn with_sts_away_and_a_403_the_buffer_fills_and_nothing_is_lost() {
         ("AWS_SHARED_CREDENTIALS_FILE", file.to_str().unwrap()),
     ];
     let config = with(&scene.config(), AUDIT, "profile: fixed");
-    let agent = start(&scene, &config, &env);
-    let mut writer = logs::containers(&scene.root(), 1).remove(0);
-    writer.lines(300);
-    arrived(&scene, &writer).await;
+    let (agent, mut writer) = delivering(&scene, &config, &env).await;
 
     identities.away(true);
     scene.endpoint.revoke("AKID1");
@@ -259,6 +253,42 @@ async fn with_sts_away_and_a_403_the_buffer_fills_and_nothing_is_lost() {
     agent.terminate().await;
 }
 
+/// The SDK goes on with what the metadata service gave last when it does not answer; so the service refuses that too.
+#[tokio::test]
+async fn with_the_metadata_service_away_the_buffer_fills_and_it_goes_on_by_itself_when_it_is_back() {
+    let scene = scene().await;
+    let (identities, _) = short_lived(&scene).await;
+    let file = write(&scene.root().join("credentials"), &profile("fixed", "AKIDFIXED"));
+    let env = [
+        ("AWS_EC2_METADATA_DISABLED", "false"),
+        ("AWS_EC2_METADATA_SERVICE_ENDPOINT", identities.url()),
+        ("AWS_SHARED_CREDENTIALS_FILE", file.to_str().unwrap()),
+    ];
+    let (agent, mut writer) = delivering(&scene, &with(&scene.config(), AUDIT, "profile: fixed"), &env).await;
+
+    identities.away(true);
+    let given: Vec<String> = identities.asked().into_iter().filter_map(|(_, key)| key).collect();
+    given.iter().for_each(|key| scene.endpoint.revoke(key));
+    let before = scene.endpoint.look(|account| account.stream(ARCHIVE).distinct());
+    writer.lines(400);
+    agent.line(|line| line.contains("destination_denied") && line.contains("Credentials")).await;
+    // More is taken in while nobody gives credentials; the destination beside it shows when.
+    for _ in 0..3 {
+        writer.lines(200);
+        scene.endpoint.wait_until(|account| account.stream(AUDIT).distinct() == writer.written().len()).await;
+        let kept = scene.in_buffer(ARCHIVE);
+        let missing = writer.markers().skip(before).filter(|marker| !kept.contains(marker)).count();
+        assert_eq!(missing, 0, "{} of {} lines are in the buffer", kept.len(), writer.written().len());
+    }
+    scene.endpoint.look(|account| assert_eq!(account.stream(ARCHIVE).distinct(), before));
+
+    identities.away(false);
+    arrived(&scene, &writer).await;
+    let fresh = keys(&scene).into_iter().find(|key| key != "AKIDFIXED" && !given.contains(key));
+    assert!(fresh.is_some(), "signed with what it gave when it was back");
+    agent.terminate().await;
+}
+
 #[tokio::test]
 async fn credentials_that_are_revoked_early_are_replaced_without_a_restart() {
     let scene = scene().await;
@@ -269,10 +299,7 @@ async fn credentials_that_are_revoked_early_are_replaced_without_a_restart() {
         ("AWS_WEB_IDENTITY_TOKEN_FILE", token.to_str().unwrap()),
         ("AWS_ENDPOINT_URL_STS", identities.url()),
     ];
-    let agent = start(&scene, &scene.config(), &env);
-    let mut writer = logs::containers(&scene.root(), 1).remove(0);
-    writer.lines(100);
-    arrived(&scene, &writer).await;
+    let (agent, mut writer) = delivering(&scene, &scene.config(), &env).await;
     let first = keys(&scene);
     first.iter().for_each(|key| scene.endpoint.revoke(key));
     writer.lines(100);

@@ -54,6 +54,33 @@ async fn the_variable_for_the_ca_bundle_is_heeded() {
     deliver(&scene, &config, &[("AWS_CA_BUNDLE", &bundle)]).await;
 }
 
+/// As in an image without them.
+#[tokio::test]
+async fn without_ca_certificates_the_start_says_what_to_install_and_records_wait() {
+    let scene = scene(Endpoint::tls()).await.setting("drain_timeout: 0s");
+    let bundle = scene.endpoint.ca_bundle().to_str().unwrap().to_owned();
+    let path = scene.root().join("kinetail.yaml");
+    fs::write(&path, scene.config().replace(&format!("ca_bundle: '{bundle}'"), "")).expect("written");
+    // Where the system's certificates are looked for.
+    let system = scene.root().join("certificates.pem");
+    let mut command = kinetail(&scene.root());
+    command.env("SSL_CERT_FILE", &system).args(["run", "--config"]).arg(&path);
+    let agent = Process::start(command);
+    let mut writer = logs::containers(&scene.root(), 1).remove(0);
+    writer.lines(200);
+    for event in ["\"preflight\"", "\"destination_denied\""] {
+        let told = agent.line(|line| line.contains(event)).await;
+        for part in ["this host has no CA certificates", "ca-certificates", "`ca_bundle`"] {
+            assert!(told.contains(part), "{part} is not in {told}");
+        }
+    }
+    assert!(agent.lines().iter().all(|line| !line.contains("panic")), "{agent}");
+    // They are installed, and it goes on by itself.
+    fs::copy(&bundle, &system).expect("copied");
+    scene.exactly_once(&[&writer]).await;
+    agent.terminate().await;
+}
+
 #[tokio::test]
 async fn records_go_out_over_ipv6() {
     let scene = scene(Endpoint::plain().ipv6()).await;

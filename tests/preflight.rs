@@ -243,6 +243,22 @@ async fn what_is_wrong_with_credentials_tls_and_the_network_is_told_with_the_rem
     assert_eq!(code, 1, "{said}");
     says(&said, &["PROBLEM  TLS: the CA bundle \"/nowhere/ca.pem\" cannot be read"]);
 
+    let bare =
+        Checked::at(&stranger.url()).env("SSL_CERT_FILE", "/nowhere/ca.pem").env("SSL_CERT_DIR", "/nowhere");
+    let (code, said) = bare.check(&[]).await;
+    assert_eq!(code, 1, "{said}");
+    says(
+        &said,
+        &[
+            "PROBLEM  TLS: this host has no CA certificates (",
+            "install the package ca-certificates, or set `ca_bundle`",
+        ],
+    );
+    // Where there is no TLS, none are needed.
+    let (code, said) = Checked { aws: Checked::at(&endpoint.url()).aws, ..bare }.check(&[]).await;
+    assert_eq!(code, 1, "{said}");
+    says(&said, &["PROBLEM  credentials: UnrecognizedClientException"]);
+
     let (code, said) = Checked::at(&stranger.url()).env("HTTPS_PROXY", "ftp://proxy").check(&[]).await;
     assert_eq!(code, 1, "{said}");
     says(&said, &["PROBLEM  proxy: HTTPS_PROXY: "]);

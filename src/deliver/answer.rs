@@ -126,6 +126,14 @@ impl Failure {
         }
     }
 
+    /// Whether it is the credentials that are of no use, or that there are none.
+    pub(super) fn is_of_credentials(&self) -> bool {
+        self.code == Self::CREDENTIALS || CREDENTIALS.contains(&listed(&self.code).as_str())
+    }
+
+    /// Our own code where nobody gave credentials.
+    pub(super) const CREDENTIALS: &str = "Credentials";
+
     /// A failure in which no service had a say.
     pub fn local(class: Class, code: &str, message: impl Into<String>) -> Self {
         Self { class, code: code.to_owned(), message: message.into() }
@@ -157,7 +165,23 @@ const RETRY: &[&str] = &[
     "priorrequestnotcomplete",
 ];
 
-/// Error codes that a change of the records' content cannot cure: the stream, the credentials, the clock or
+/// Error codes that mean that the credentials are of no use. One who is known and may not is not among them: other
+/// credentials of the same identity would not help.
+const CREDENTIALS: &[&str] = &[
+    "authfailure",
+    "expiredtoken",
+    "tokenrefreshrequired",
+    "requestexpired",
+    "signaturedoesnotmatch",
+    "invalidsignature",
+    "incompletesignature",
+    "missingauthenticationtoken",
+    "unrecognizedclient",
+    "invalidclienttokenid",
+    "invalidaccesskeyid",
+];
+
+/// Other error codes that a change of the records' content cannot cure: the stream, the permissions, the clock or
 /// the key are not as they must be. Codes that begin with `kms` belong here too.
 const HOLD: &[&str] = &[
     "resourcenotfound",
@@ -166,20 +190,9 @@ const HOLD: &[&str] = &[
     "unauthorized",
     "notauthorized",
     "unauthorizedoperation",
-    "authfailure",
     "optinrequired",
-    "expiredtoken",
-    "tokenrefreshrequired",
-    "requestexpired",
     "requesttimetooskewed",
     "requestinthefuture",
-    "signaturedoesnotmatch",
-    "invalidsignature",
-    "incompletesignature",
-    "missingauthenticationtoken",
-    "unrecognizedclient",
-    "invalidclienttokenid",
-    "invalidaccesskeyid",
     "invalidkmsresource",
     "unknownoperation",
 ];
@@ -199,14 +212,13 @@ const POISON: &[&str] = &[
 /// What to do about an error code. Case and a trailing `Exception` make no difference: the services are not
 /// of one mind about them.
 pub fn classify(code: &str, message: &str, status: u16) -> Class {
-    let code = bare(code).to_ascii_lowercase();
-    let code = code.strip_suffix("exception").unwrap_or(&code);
-    let is = |list: &[&str]| list.contains(&code);
+    let code = listed(code);
+    let is = |list: &[&str]| list.contains(&code.as_str());
     if is(THROTTLED) {
         Class::Throttled
     } else if is(RETRY) {
         Class::Retry
-    } else if is(HOLD) || code.starts_with("kms") {
+    } else if is(CREDENTIALS) || is(HOLD) || code.starts_with("kms") {
         Class::Hold
     } else if is(POISON) {
         // The same codes complain about the stream; then every record would be refused, one by one.
@@ -230,6 +242,12 @@ fn is_about_the_stream(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
     let names_records = message.contains("'record");
     !names_records && ["streamname", "streamarn", "streamassource"].iter().any(|name| message.contains(name))
+}
+
+/// A code as the lists here have it.
+pub(super) fn listed(code: &str) -> String {
+    let code = bare(code).to_ascii_lowercase();
+    code.strip_suffix("exception").unwrap_or(&code).to_owned()
 }
 
 /// The code without a namespace before it (`com.amazonaws.kinesis#…`) or a URL behind it.

@@ -4,12 +4,11 @@
 //! Nothing here fails a start: what cannot be loaded (the metadata service is away, the CA bundle is not
 //! mounted yet) is tried again with every request, and the records wait in the buffer meanwhile.
 
+mod http;
 mod link;
 
-use std::collections::HashMap;
 use std::error::Error;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use aws_config::sts::AssumeRoleProvider;
@@ -17,37 +16,20 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_credential_types::provider::error::CredentialsError;
-use aws_smithy_http_client::Connector;
-use aws_smithy_http_client::proxy::ProxyConfig;
-use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
-use aws_smithy_runtime_api::client::http::{
-    HttpConnectorSettings, SharedHttpClient, SharedHttpConnector, http_client_fn,
-};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_types::request_id::RequestId;
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 
 use super::answer::{Answer, Class, Failure};
 use super::settings::Aws;
+pub use http::HttpClients;
+use http::ca_bundle;
+pub(super) use http::proxy_of;
 pub(super) use link::Link;
-use link::Stamp;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// The HTTP clients of all destinations, by what they trust: destinations that trust the same share
-/// connections. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct HttpClients {
-    by_bundle: Arc<Mutex<ByBundle>>,
-}
-
-/// Each with the file that it was made of.
-type ByBundle = HashMap<Option<PathBuf>, (Option<Stamp>, SharedHttpClient)>;
 
 /// Why the way to AWS cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +40,14 @@ pub enum ConnectError {
         /// Its path.
         path: PathBuf,
         /// What is wrong with it.
+        what: String,
+    },
+    /// Nobody is trusted: there is no CA bundle, and this host has no certificates of its own.
+    #[error(
+        "this host has no CA certificates ({what}): install the package ca-certificates, or set `ca_bundle` or AWS_CA_BUNDLE"
+    )]
+    NoCertificates {
+        /// Where they were looked for in vain.
         what: String,
     },
     /// A proxy variable is no URL.
@@ -81,101 +71,6 @@ impl From<ConnectError> for Answer {
     }
 }
 
-impl HttpClients {
-    fn get(&self, ca_bundle: Option<PathBuf>) -> Result<SharedHttpClient, ConnectError> {
-        let mut clients = self.by_bundle.lock().unwrap_or_else(PoisonError::into_inner);
-        let stamp = ca_bundle.as_deref().and_then(Stamp::of);
-        if let Some((made_of, client)) = clients.get(&ca_bundle)
-            && *made_of == stamp
-        {
-            return Ok(client.clone());
-        }
-        let trust = match &ca_bundle {
-            None => TrustStore::default(),
-            Some(path) => trust_store(path)?,
-        };
-        let client = http_client(trust, proxy(|name| std::env::var(name).ok())?);
-        clients.insert(ca_bundle, (stamp, client.clone()));
-        Ok(client)
-    }
-}
-
-/// One client, with a pool of connections for each pair of timeouts that the SDK asks for: the metadata
-/// service's are shorter.
-fn http_client(trust: TrustStore, proxy: ProxyConfig) -> SharedHttpClient {
-    let tls = TlsContext::builder()
-        .with_trust_store(trust)
-        .build()
-        .expect("a trust store is all that it has, and that was checked");
-    let connectors = Mutex::new(HashMap::<_, SharedHttpConnector>::new());
-    http_client_fn(move |settings: &HttpConnectorSettings, components| {
-        let timeouts = (settings.connect_timeout(), settings.read_timeout());
-        let mut connectors = connectors.lock().unwrap_or_else(PoisonError::into_inner);
-        let connector = connectors.entry(timeouts).or_insert_with(|| {
-            let mut builder = Connector::builder();
-            builder.set_sleep_impl(components.sleep_impl());
-            SharedHttpConnector::new(
-                builder
-                    .connector_settings(settings.clone())
-                    .proxy_config(proxy.clone())
-                    .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-                    .tls_context(tls.clone())
-                    .build(),
-            )
-        });
-        connector.clone()
-    })
-}
-
-/// The certificates in a PEM file, checked here because the HTTP client panics over a bad one.
-fn trust_store(path: &Path) -> Result<TrustStore, ConnectError> {
-    let wrong = |what: String| ConnectError::CaBundle { path: path.to_owned(), what };
-    let pem = std::fs::read(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        certificate
-            .map_err(|error| error.to_string())
-            .and_then(|certificate| roots.add(certificate).map_err(|error| error.to_string()))
-            .map_err(|error| wrong(format!("is not PEM certificates: {error}")))?;
-    }
-    if roots.is_empty() {
-        return Err(wrong("holds no certificate".to_owned()));
-    }
-    Ok(TrustStore::empty().with_pem_certificate(pem))
-}
-
-/// The proxy for `https` URLs. Plain `http` never goes through one: that is how the metadata services on
-/// link-local addresses are spoken to, and a proxy would answer for another machine.
-fn proxy(env: impl Fn(&str) -> Option<String>) -> Result<ProxyConfig, ConnectError> {
-    let set = |name| env(name).filter(|value| !value.trim().is_empty());
-    let Some((variable, url)) = proxy_variable(&env) else {
-        return Ok(ProxyConfig::disabled());
-    };
-    let url = if url.contains("://") { url } else { format!("http://{url}") };
-    let config =
-        ProxyConfig::https(url).map_err(|error| ConnectError::Proxy { variable, what: error.to_string() })?;
-    Ok(match set("NO_PROXY").or_else(|| set("no_proxy")) {
-        Some(rules) => config.no_proxy(rules),
-        None => config,
-    })
-}
-
-/// The variable that names the proxy, and the proxy.
-fn proxy_variable(env: impl Fn(&str) -> Option<String>) -> Option<(&'static str, String)> {
-    let set = |name| env(name).filter(|value| !value.trim().is_empty());
-    ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
-        .into_iter()
-        .find_map(|name| Some((name, set(name)?)))
-}
-
-/// The variable whose proxy stands before a service, as far as its host is not in `NO_PROXY`.
-pub(super) fn proxy_of(endpoint: Option<&str>) -> Option<&'static str> {
-    if endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")) {
-        return None;
-    }
-    proxy_variable(|name| std::env::var(name).ok()).map(|(variable, _)| variable)
-}
-
 /// What an SDK client is made from. `credentials` takes the place of the default chain.
 pub(super) async fn load(
     settings: &Aws,
@@ -183,7 +78,7 @@ pub(super) async fn load(
     credentials: Option<SharedCredentialsProvider>,
 ) -> Result<SdkConfig, ConnectError> {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http.get(ca_bundle(settings))?)
+        .http_client(http.of(settings)?)
         .app_name(AppName::new("kinetail").expect("letters only"))
         .timeout_config(
             TimeoutConfig::builder()
@@ -222,16 +117,6 @@ pub(super) async fn load(
         config = config.into_builder().credentials_provider(provider).build();
     }
     Ok(config)
-}
-
-/// The file with the certificates to trust, where one is said. The Rust SDK does not look at the variable, other
-/// SDKs do.
-fn ca_bundle(settings: &Aws) -> Option<PathBuf> {
-    settings
-        .ca_bundle
-        .clone()
-        .or_else(|| std::env::var_os("AWS_CA_BUNDLE").map(PathBuf::from))
-        .filter(|path| !path.as_os_str().is_empty())
 }
 
 /// The timeouts of a data-plane client. Both are of the whole attempt: the SDK's own read timeout would start
@@ -278,7 +163,7 @@ fn undelivered(error: &(dyn Error + 'static)) -> Failure {
                 CredentialsError::ProviderTimedOut(_) => Class::Retry,
                 _ => Class::Hold,
             };
-            return Failure::local(class, "Credentials", chain(error));
+            return Failure::local(class, Failure::CREDENTIALS, chain(error));
         }
         if let Some(tls) = tls_error(error) {
             let class = match tls {

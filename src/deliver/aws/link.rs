@@ -16,26 +16,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Mutex;
 
-use super::super::answer::{Answer, Failure, Outcome};
+use super::super::answer::{Answer, Outcome};
 use super::super::settings::Aws;
 use super::ConnectError;
-
-/// Codes of the services, in small letters and without `Exception`, that mean that the credentials are of no use.
-/// One who is known and may not is not among them: other credentials of the same identity would not help.
-const DOUBTFUL: &[&str] = &[
-    "expiredtoken",
-    "tokenrefreshrequired",
-    "requestexpired",
-    "signaturedoesnotmatch",
-    "invalidsignature",
-    "incompletesignature",
-    "missingauthenticationtoken",
-    "unrecognizedclient",
-    "invalidclienttokenid",
-    "invalidaccesskeyid",
-    "authfailure",
-    "credentials",
-];
 
 /// A client that is made when it is needed.
 #[derive(Debug)]
@@ -85,17 +68,12 @@ impl<C: Clone> Link<C> {
     /// request.
     pub(in super::super) fn heed(&self, answer: Answer) -> Answer {
         if let Outcome::Failed(failure) = &answer.outcome
-            && is_doubtful(failure)
+            && failure.is_of_credentials()
         {
             self.doubts.fetch_add(1, Ordering::AcqRel);
         }
         answer
     }
-}
-
-fn is_doubtful(failure: &Failure) -> bool {
-    let code = failure.code.to_ascii_lowercase();
-    DOUBTFUL.contains(&code.strip_suffix("exception").unwrap_or(&code))
 }
 
 /// The files that the SDK reads once, each as it was.
@@ -143,7 +121,7 @@ impl Stamp {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::answer::Class;
+    use super::super::super::answer::{Class, Failure};
     use super::*;
 
     #[tokio::test]

@@ -1,6 +1,11 @@
+use std::sync::{Arc, Mutex};
+
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, future};
-use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture};
+use aws_smithy_http_client::tls::TrustStore;
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -17,6 +22,7 @@ use super::super::kinesis::DataStream;
 use super::super::settings::{Aggregation, Firehose, Packing};
 use super::super::shape::Shape;
 use super::super::testing::{self, Endpoint, Reply, run_of};
+use super::http::{http_client, proxy};
 use super::*;
 use crate::units::ByteSize;
 
@@ -370,41 +376,4 @@ async fn fips_and_dual_stack_choose_the_host_and_an_endpoint_chooses_it_alone() 
     // As when the environment asks for FIPS, and one destination has an endpoint of its own.
     let own = Aws { fips, dual_stack, endpoint: Some("https://vpce.invalid".to_owned()), ..Aws::default() };
     assert_eq!(host_of(own).await, "vpce.invalid");
-}
-
-#[test]
-fn destinations_that_trust_the_same_share_connections() {
-    let http = HttpClients::default();
-    http.get(None).unwrap();
-    http.clone().get(None).unwrap();
-    assert_eq!(http.by_bundle.lock().unwrap().len(), 1);
-}
-
-#[test]
-fn a_bundle_that_is_none_is_told_and_does_not_panic() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("ca.pem");
-    assert!(trust_store(&path).unwrap_err().to_string().contains("cannot be read"));
-    std::fs::write(&path, "no certificate at all").unwrap();
-    assert!(trust_store(&path).unwrap_err().to_string().contains("holds no certificate"));
-    let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-    std::fs::write(&path, broken).unwrap();
-    assert!(trust_store(&path).unwrap_err().to_string().contains("not PEM"));
-}
-
-#[test]
-fn only_https_goes_through_a_proxy() {
-    let env = |pairs: &'static [(&str, &str)]| {
-        move |name: &str| {
-            let found = pairs.iter().find(|(key, _)| *key == name);
-            found.map(|(_, value)| (*value).to_owned())
-        }
-    };
-    assert!(proxy(env(&[])).unwrap().is_disabled());
-    assert!(proxy(env(&[("HTTPS_PROXY", "")])).unwrap().is_disabled());
-    assert!(proxy(env(&[("HTTP_PROXY", "http://proxy:1")])).unwrap().is_disabled());
-    assert!(!proxy(env(&[("HTTPS_PROXY", "http://proxy:1")])).unwrap().is_disabled());
-    assert!(!proxy(env(&[("https_proxy", "proxy:1")])).unwrap().is_disabled());
-    let wrong = proxy(env(&[("HTTPS_PROXY", "ftp://proxy")])).unwrap_err();
-    assert!(wrong.to_string().starts_with("HTTPS_PROXY: "), "{wrong}");
 }

@@ -11,8 +11,8 @@ use super::super::gzip;
 use super::super::kinesis::{DataStream, judge as judge_answer};
 use super::super::settings::{Aggregation, Kinesis, PartitionKey};
 use super::clock::ServiceClock;
-use super::failure::{Where, explain, unconnected};
-use super::{Finding, TestRecord, not_written, reached, written};
+use super::failure::{Where, unconnected};
+use super::{Finding, TestRecord, ask};
 use crate::units::ByteSize;
 
 pub(super) async fn preflight(stream: &DataStream, record: &TestRecord) -> Vec<Finding> {
@@ -29,36 +29,17 @@ pub(super) async fn preflight(stream: &DataStream, record: &TestRecord) -> Vec<F
         action: "kinesis:DescribeStreamSummary",
         endpoint: settings.aws.endpoint.as_deref(),
     };
-    let clock = ServiceClock::default();
-    let call = client.describe_stream_summary();
-    let call = if settings.stream.starts_with("arn:") {
-        call.stream_arn(&settings.stream)
-    } else {
-        call.stream_name(&settings.stream)
+    let describe = async |clock: ServiceClock| {
+        let call = client.describe_stream_summary();
+        let call = if settings.stream.starts_with("arn:") {
+            call.stream_arn(&settings.stream)
+        } else {
+            call.stream_name(&settings.stream)
+        };
+        let answer = call.customize().interceptor(clock).send().await.map_err(|error| aws::failed(&error))?;
+        Ok(answer.stream_description_summary().map(|stream| judge(stream, settings)).unwrap_or_default())
     };
-    let mut findings = Vec::new();
-    match call.customize().interceptor(clock.clone()).send().await {
-        Ok(answer) => {
-            findings.push(reached(&region, aws::proxy_of(settings.aws.endpoint.as_deref())));
-            if let Some(summary) = answer.stream_description_summary() {
-                findings.extend(judge(summary, settings));
-            }
-        }
-        Err(error) => {
-            if let Outcome::Failed(failure) = aws::failed(&error).outcome {
-                findings.push(explain(&failure, "stream", &at));
-            }
-        }
-    }
-    findings.extend(clock.finding());
-    findings.push(match record {
-        TestRecord::None => not_written(),
-        TestRecord::Send(text) => {
-            let at = Where { action: "kinesis:PutRecords", ..at };
-            written(&send(&client, settings, text).await, &at)
-        }
-    });
-    findings
+    ask(at, "kinesis:PutRecords", record, describe, async |text| send(&client, settings, text).await).await
 }
 
 async fn send(client: &Client, settings: &Kinesis, text: &str) -> Outcome {

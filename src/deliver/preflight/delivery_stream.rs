@@ -12,8 +12,8 @@ use super::super::firehose::{DeliveryStream, judge as judge_answer};
 use super::super::gzip;
 use super::super::settings::{Compression, Firehose, Packing};
 use super::clock::ServiceClock;
-use super::failure::{Where, explain, unconnected};
-use super::{Finding, TestRecord, not_written, reached, written};
+use super::failure::{Where, unconnected};
+use super::{Finding, TestRecord, ask};
 
 /// The most sub-records that are taken out of one record (Firehose developer guide, "dynamic partitioning").
 const MOST_SUB_RECORDS: usize = 500;
@@ -32,31 +32,13 @@ pub(super) async fn preflight(stream: &DeliveryStream, record: &TestRecord) -> V
         action: "firehose:DescribeDeliveryStream",
         endpoint: settings.aws.endpoint.as_deref(),
     };
-    let clock = ServiceClock::default();
-    let call = client.describe_delivery_stream().delivery_stream_name(&settings.stream);
-    let mut findings = Vec::new();
-    match call.customize().interceptor(clock.clone()).send().await {
-        Ok(answer) => {
-            findings.push(reached(&region, aws::proxy_of(settings.aws.endpoint.as_deref())));
-            if let Some(description) = answer.delivery_stream_description() {
-                findings.extend(judge(description, settings));
-            }
-        }
-        Err(error) => {
-            if let Outcome::Failed(failure) = aws::failed(&error).outcome {
-                findings.push(explain(&failure, "stream", &at));
-            }
-        }
-    }
-    findings.extend(clock.finding());
-    findings.push(match record {
-        TestRecord::None => not_written(),
-        TestRecord::Send(text) => {
-            let at = Where { action: "firehose:PutRecordBatch", ..at };
-            written(&send(&client, settings, text).await, &at)
-        }
-    });
-    findings
+    let describe = async |clock: ServiceClock| {
+        let call = client.describe_delivery_stream().delivery_stream_name(&settings.stream);
+        let answer = call.customize().interceptor(clock).send().await.map_err(|error| aws::failed(&error))?;
+        Ok(answer.delivery_stream_description().map(|stream| judge(stream, settings)).unwrap_or_default())
+    };
+    ask(at, "firehose:PutRecordBatch", record, describe, async |text| send(&client, settings, text).await)
+        .await
 }
 
 async fn send(client: &Client, settings: &Firehose, text: &str) -> Outcome {

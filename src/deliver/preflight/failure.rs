@@ -1,6 +1,6 @@
 //! What a failure means for a person, and what to do.
 
-use super::super::answer::{Class, Failure};
+use super::super::answer::{Class, Failure, listed};
 use super::super::aws::ConnectError;
 use super::Finding;
 
@@ -28,7 +28,8 @@ pub(super) fn unconnected(error: &ConnectError) -> Finding {
         ConnectError::Proxy { .. } => {
             Finding::problem("proxy", error.to_string(), "write it like http://proxy.example.com:3128")
         }
-        // It says itself what to do.
+        // These say themselves what to do.
+        ConnectError::NoCertificates { .. } => Finding::problem("TLS", error.to_string(), ""),
         ConnectError::NoRegion => Finding::problem("region", error.to_string(), ""),
     }
 }
@@ -36,21 +37,15 @@ pub(super) fn unconnected(error: &ConnectError) -> Finding {
 /// A request that failed. `about` is what it was to find out.
 pub(super) fn explain(failure: &Failure, about: &'static str, at: &Where<'_>) -> Finding {
     let Where { kind, stream, region, action, endpoint } = at;
-    let code = failure.code.to_ascii_lowercase();
-    let code = code.strip_suffix("exception").unwrap_or(&code);
+    let code = listed(&failure.code);
     let said = failure.to_string();
-    match code {
+    match code.as_str() {
         "resourcenotfound" => Finding::problem(
             kind,
             format!("there is no {kind} {stream} in {region} in the account of these credentials"),
             "correct `stream`, `region` or the credentials, or create it",
         ),
-        "accessdenied"
-        | "accessdeniedexception"
-        | "unauthorized"
-        | "notauthorized"
-        | "unauthorizedoperation"
-        | "http403" => {
+        "accessdenied" | "unauthorized" | "notauthorized" | "unauthorizedoperation" | "http403" => {
             let what = format!("not allowed: {said}");
             let remedy = format!("allow {action}; `kinetail iam-policy` prints the policy");
             // Records may be delivered all the same.
@@ -70,26 +65,18 @@ pub(super) fn explain(failure: &Failure, about: &'static str, at: &Where<'_>) ->
             said,
             "renew them where they come from; kinetail reads them again",
         ),
-        "unrecognizedclient"
-        | "invalidclienttokenid"
-        | "invalidaccesskeyid"
-        | "signaturedoesnotmatch"
-        | "invalidsignature"
-        | "incompletesignature"
-        | "missingauthenticationtoken"
-        | "authfailure"
-        | "optinrequired" => Finding::problem(
-            "credentials",
-            said,
-            "the access key or its secret is wrong, of another partition, or disabled; see which one is found first: \
-             environment, profile, web identity, container, instance",
-        ),
         "credentials" => Finding::problem(
             "credentials",
             said,
             "give some by the environment, a profile, a service account's role (AWS_ROLE_ARN and \
              AWS_WEB_IDENTITY_TOKEN_FILE), EKS Pod Identity or the instance's role; pods need a hop limit of 2 to \
              reach the instance's",
+        ),
+        code if failure.is_of_credentials() || code == "optinrequired" => Finding::problem(
+            "credentials",
+            said,
+            "the access key or its secret is wrong, of another partition, or disabled; see which one is found first: \
+             environment, profile, web identity, container, instance",
         ),
         "tls" => Finding::problem(
             "TLS",

@@ -15,7 +15,11 @@ mod failure;
 
 use std::fmt;
 
+use super::answer::{Answer, Outcome};
+use super::aws;
 use super::service::Service;
+use clock::ServiceClock;
+use failure::Where;
 
 /// Something that was found out about a destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +91,36 @@ impl Service {
     }
 }
 
+/// What both services are asked: `describe` for the stream, and `send` to take the test record if there is one, which needs
+/// the permission `write`.
+async fn ask(
+    at: Where<'_>,
+    write: &'static str,
+    record: &TestRecord,
+    describe: impl AsyncFnOnce(ServiceClock) -> Result<Vec<Finding>, Answer>,
+    send: impl AsyncFnOnce(&str) -> Outcome,
+) -> Vec<Finding> {
+    let clock = ServiceClock::default();
+    let mut findings = Vec::new();
+    match describe(clock.clone()).await {
+        Ok(found) => {
+            findings.push(reached(at.region, aws::proxy_of(at.endpoint)));
+            findings.extend(found);
+        }
+        Err(answer) => {
+            if let Outcome::Failed(failure) = answer.outcome {
+                findings.push(failure::explain(&failure, "stream", &at));
+            }
+        }
+    }
+    findings.extend(clock.finding());
+    findings.push(match record {
+        TestRecord::None => not_written(),
+        TestRecord::Send(text) => written(&send(text).await, &Where { action: write, ..at }),
+    });
+    findings
+}
+
 /// What can be said once a service has answered at all.
 fn reached(region: &str, proxy: Option<&str>) -> Finding {
     let through =
@@ -95,8 +129,7 @@ fn reached(region: &str, proxy: Option<&str>) -> Finding {
 }
 
 /// What became of the test record.
-fn written(outcome: &super::answer::Outcome, where_: &failure::Where<'_>) -> Finding {
-    use super::answer::Outcome;
+fn written(outcome: &Outcome, at: &Where<'_>) -> Finding {
     let failure = match outcome {
         Outcome::Judged(failures) => match failures.first() {
             None => return Finding::good("writing", "the test record was taken"),
@@ -104,7 +137,7 @@ fn written(outcome: &super::answer::Outcome, where_: &failure::Where<'_>) -> Fin
         },
         Outcome::Failed(failure) => failure,
     };
-    failure::explain(failure, "writing", where_)
+    failure::explain(failure, "writing", at)
 }
 
 fn not_written() -> Finding {
