@@ -3,6 +3,7 @@
 mod support;
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::Value;
 use support::clients::ACCESS_KEY;
@@ -12,6 +13,7 @@ use support::logs;
 use support::process::{Process, kinetail};
 use support::proxy::Proxy;
 use support::scene::{ARCHIVE, AUDIT, Scene};
+use tokio::process::Command;
 
 const QUICKLY: &str = "retry: {initial_backoff: 10ms, max_backoff: 50ms}";
 
@@ -86,6 +88,76 @@ async fn records_go_out_over_ipv6() {
     let scene = scene(Endpoint::plain().ipv6()).await;
     assert!(scene.endpoint.url().starts_with("http://[::1]:"));
     deliver(&scene, &scene.config(), &[]).await;
+}
+
+/// The binary with a file of the test's for its `/etc/hosts`. None where the system does not let it have one.
+async fn with_hosts(hosts: &Path, arguments: &[&str]) -> Option<Command> {
+    let script = format!("mount --bind '{}' /etc/hosts && exec \"$0\" \"$@\"", hosts.display());
+    let own = |dir: &Path| {
+        let environment = kinetail(dir);
+        let mut command = Command::new("unshare");
+        let variables = environment.as_std().get_envs().filter_map(|(name, value)| Some((name, value?)));
+        command.env_clear().envs(variables).current_dir(dir);
+        command.args(["--map-root-user", "--mount", "sh", "-c", &script]);
+        command
+    };
+    let dir = hosts.parent().expect("a folder");
+    let tried = own(dir).arg("true").output().await;
+    if let Some(why) = match tried {
+        Ok(tried) if tried.status.success() => None,
+        Ok(tried) => Some(String::from_utf8_lossy(&tried.stderr).into_owned()),
+        Err(error) => Some(error.to_string()),
+    } {
+        assert!(std::env::var_os("CI").is_none(), "CI must let a process have mounts of its own: {why}");
+        eprintln!("skipped, as a process may not have mounts of its own: {why}");
+        return None;
+    }
+    let mut command = own(dir);
+    command.arg(env!("CARGO_BIN_EXE_kinetail")).args(arguments);
+    Some(command)
+}
+
+/// Names go away while it runs, and its connections with them; the destination beside it is named by its address.
+#[tokio::test]
+async fn with_dns_away_in_the_middle_of_a_run_the_buffer_fills_and_it_goes_on_by_itself_when_it_is_back() {
+    let scene = scene(Endpoint::plain()).await;
+    let hosts = scene.root().join("hosts");
+    let known = "127.0.0.1 localhost\n127.0.0.1 firehose.invalid\n";
+    fs::write(&hosts, known).expect("written");
+    let (archive, rest) =
+        scene.config().split_once("  audit:\n").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    let config =
+        format!("{}  audit:\n{rest}", archive.replace("http://127.0.0.1", "http://firehose.invalid"));
+    let path = scene.root().join("kinetail.yaml");
+    fs::write(&path, config).expect("written");
+    let Some(mut command) = with_hosts(&hosts, &["run", "--config", "kinetail.yaml"]).await else { return };
+    command.env("KINETAIL_LOG", "kinetail=debug");
+    let agent = Process::start(command);
+    let mut writer = logs::containers(&scene.root(), 1).remove(0);
+    writer.lines(300);
+    scene.arrived(300).await;
+
+    fs::write(&hosts, "127.0.0.1 localhost\n").expect("written");
+    scene.endpoint.outage(true);
+    writer.lines(300);
+    agent.line(|line| line.contains("destination_backing_off")).await;
+    scene.endpoint.outage(false);
+    agent.line(|line| line.contains("records_failed") && line.contains("dns error")).await;
+    writer.lines(300);
+    scene.endpoint.wait_until(|account| account.stream(AUDIT).distinct() == 900).await;
+    scene.endpoint.look(|account| assert_eq!(account.stream(ARCHIVE).distinct(), 300));
+    let kept = scene.in_buffer(ARCHIVE);
+    assert!(writer.markers().skip(300).all(|marker| kept.contains(&marker)), "{} lines", kept.len());
+
+    fs::write(&hosts, known).expect("written");
+    scene.arrived(900).await;
+    scene.endpoint.look(|account| {
+        for stream in [ARCHIVE, AUDIT] {
+            // An answer that was on its way when the connections were cut brings copies.
+            account.stream(stream).assert_at_least_once(writer.markers());
+        }
+    });
+    agent.terminate().await;
 }
 
 #[tokio::test]
