@@ -33,6 +33,7 @@ pub mod telemetry;
 
 pub mod generate;
 pub mod plan;
+pub mod trial;
 
 pub mod disk;
 pub mod event;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use kinetail::agent::{self, ConfigFile, Options};
-use kinetail::cli::{Cli, Command, RunArgs, check, count, generate, iam_policy, online, plan, schema};
+use kinetail::cli::{Cli, Command, RunArgs, check, count, generate, iam_policy, online, plan, schema, trial};
 use kinetail::config::{self, Config, RouteConfig};
 use kinetail::tail::{self, Roots, Selection};
 use kinetail::telemetry::logging;
@@ -26,6 +26,10 @@ fn main() -> ExitCode {
                 Ok(outcome) => outcome.into(),
                 Err(_) => ExitCode::FAILURE,
             }
+        }
+        Command::Try(args) => {
+            let (out, err) = (&mut io::stdout().lock(), &mut io::stderr().lock());
+            trial::run(&args, io::stdin().lock(), out, err)
         }
         Command::IamPolicy(args) => iam_policy::run(args, &mut io::stdout().lock(), &mut io::stderr().lock()),
         Command::Plan(args) => plan::run(args, &mut io::stdout().lock(), &mut io::stderr().lock()),

@@ -1,4 +1,5 @@
-//! `kinetail check`: all that is wrong with a configuration, or where the files that exist now would go.
+//! `kinetail check`: all that is wrong with a configuration, or where the files that exist now would go and what its
+//! tests come to.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -8,6 +9,7 @@ use std::process::ExitCode;
 use crate::config::{Config, DestinationConfig, Loaded, RouteConfig, load};
 use crate::decode::Format;
 use crate::deliver::Destination;
+use crate::trial::run_tests;
 
 /// How many files of one route are named before the rest is only counted.
 const FILES_NAMED: usize = 20;
@@ -19,22 +21,24 @@ pub enum Outcome {
     Good,
     /// It is not, or cannot be read.
     Refused,
+    /// It is good, and one of its tests fails.
+    Failed,
     /// It is good, and a destination would not take records.
     Unfit,
 }
 
 impl From<Outcome> for ExitCode {
-    /// 0 for a good configuration, 2 for one that is not, 1 where a destination would not take records.
+    /// 0 for a good configuration, 2 for one that is not, 1 where a test fails or a destination would not take records.
     fn from(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Good => ExitCode::SUCCESS,
             Outcome::Refused => ExitCode::from(2),
-            Outcome::Unfit => ExitCode::FAILURE,
+            Outcome::Failed | Outcome::Unfit => ExitCode::FAILURE,
         }
     }
 }
 
-/// Checks the configuration file `config`. `list` finds the files that exist now, each with the index of the
+/// Checks the configuration file `config` and runs its tests. `list` finds the files that exist now, each with the index of the
 /// route that it falls to. The report goes to `out`; errors and warnings, one a line, to `err`.
 pub fn run(
     config: &Path,
@@ -50,7 +54,7 @@ pub fn run(
             let files = list(&made);
             writeln!(out, "{} is good: {}", config.display(), summary(&made, files.len()))?;
             out.write_all(report(&made, files).as_bytes())?;
-            Ok(Outcome::Good)
+            tests(&made, config, out, err)
         }
         Err(errors) => {
             for error in &errors {
@@ -60,6 +64,24 @@ pub fn run(
             Ok(Outcome::Refused)
         }
     }
+}
+
+/// Runs the tests that stand in the configuration.
+fn tests(made: &Config, file: &Path, out: &mut impl Write, err: &mut impl Write) -> io::Result<Outcome> {
+    if made.tests.is_empty() {
+        return Ok(Outcome::Good);
+    }
+    let failed = run_tests(made, &file.display().to_string());
+    for failed in &failed {
+        write!(err, "{failed}")?;
+    }
+    let tests = counted(made.tests.len(), "test");
+    if failed.is_empty() {
+        writeln!(out, "\n{tests} passed")?;
+        return Ok(Outcome::Good);
+    }
+    writeln!(err, "{}: {} of {tests} failed", file.display(), failed.len())?;
+    Ok(Outcome::Failed)
 }
 
 fn summary(config: &Config, files: usize) -> String {
@@ -235,6 +257,26 @@ none: no file falls to it now (ROOT/none/*.log)
         );
         assert_eq!(out, expected);
         assert!(err.starts_with("warning: ROOT/k.yaml:4:3: destinations.spare: no route"), "{err}");
+    }
+
+    #[test]
+    fn the_configurations_tests_are_run_and_a_failure_is_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let text = "destinations: {d: {type: directory, path: out}}
+routes: [{files: /var/log/x, process: [{parse: json}], to: d}]
+tests:
+  - {path: /var/log/x, lines: '{\"a\":1}', expect: {record: {a: A}}}
+  - {path: /var/log/x, lines: no, expect: {record: {log: no}}}
+";
+        let (outcome, out, err) = check(folder.path(), &text.replace('A', "1"));
+        assert_eq!((outcome, err.as_str()), (Outcome::Good, ""));
+        assert!(out.ends_with("\n2 tests passed\n"), "{out}");
+        let (outcome, out, err) = check(folder.path(), &text.replace('A', "2"));
+        assert_eq!(outcome, Outcome::Failed);
+        assert!(!out.contains("passed"), "{out}");
+        let expected = "ROOT/k.yaml:4:5: tests[0] failed\n  ROOT/k.yaml:4:63: tests[0].expect.record.a\n    - 2\n    + 1\n";
+        assert!(err.starts_with(expected), "{err}");
+        assert!(err.ends_with("ROOT/k.yaml: 1 of 2 tests failed\n"), "{err}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod iam_policy;
 pub mod online;
 pub mod plan;
 pub mod schema;
+pub mod trial;
 
 use std::path::PathBuf;
 
@@ -16,6 +17,7 @@ pub use self::count::CountArgs;
 pub use self::generate::GenerateArgs;
 pub use self::iam_policy::IamPolicyArgs;
 pub use self::plan::PlanArgs;
+pub use self::trial::TryArgs;
 use crate::config::check_log_filter;
 
 /// What was typed.
@@ -45,11 +47,17 @@ pub enum Command {
     /// SIGTERM or SIGINT stops reading, delivers what it can within `drain_timeout`, and keeps the rest in
     /// the buffer for the next start.
     Run(RunArgs),
-    /// Tell all that is wrong with a configuration, and what it would do with the files that exist now
+    /// Tell all that is wrong with a configuration, run its tests, and tell what it would do with the files that exist now
     ///
     /// Nothing is read from the files and nothing is sent, unless --online asks AWS too. Exits with 0 if all is good,
-    /// with 2 if the configuration is not, and with 1 if a destination would not take records.
+    /// with 2 if the configuration is not, and with 1 if one of its tests fails or a destination would not take records.
     Check(CheckArgs),
+    /// Show what becomes of lines: each record, its destinations, and what every step did
+    ///
+    /// Lines go through the route that the path falls to, as the agent does it. Nothing is sent. A record stands in a line
+    /// of its own as it will be sent; lines that begin with # tell of it. Ids of records are not those that the agent gives.
+    /// Exits with 0, with 1 if no route takes the path, and with 2 if something cannot be read.
+    Try(TryArgs),
     /// Print the least that AWS must allow for exactly the configured destinations, as an IAM policy
     ///
     /// For kinetail's own identity; a role that is assumed has a policy of its own (`--identity`).

@@ -10,6 +10,7 @@
 //! documentation for users, the defaults and the limits; in `settings` and the stages what was made of it, in
 //! which everything is known to be right.
 
+mod cases;
 mod diagnostics;
 mod document;
 mod environment;
@@ -26,6 +27,7 @@ mod tests;
 
 use std::path::Path;
 
+pub use cases::{Expectation, ExpectedRecord, Said, TestCase};
 pub use diagnostics::{Diagnostic, Diagnostics, Place};
 pub use schema::schema;
 pub use settings::{AdminSettings, Config, DestinationConfig, LogFormat, LogSettings, RouteConfig};

@@ -40,6 +40,14 @@ fn tables() -> Vec<(String, String)> {
     let mut rows = Vec::new();
     add_rows(&root, &route, "", &mut rows);
     tables.push(("routes".to_owned(), rows));
+    let test = of(&root, &top, "tests", "items");
+    let mut rows = Vec::new();
+    add_rows(&root, &test, "", &mut rows);
+    let expected = resolve(&root, &test["properties"]["expect"]);
+    for expected in alternatives(&root, &expected).iter().filter(|one| one.contains_key("properties")) {
+        add_rows(&root, expected, "expect.", &mut rows);
+    }
+    tables.push(("tests".to_owned(), rows));
     let mut rows = Vec::new();
     let mut beside = Vec::new();
     for step in alternatives(&root, &of(&root, &route, "process", "items")) {

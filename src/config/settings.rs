@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::cases::TestCase;
 use crate::buffer::{BufferSettings, DeadLetterSettings, QueueSettings};
 use crate::decode::Format;
 use crate::deliver::Destination;
@@ -37,6 +38,8 @@ pub struct Config {
     pub destinations: Vec<DestinationConfig>,
     /// In the order of the file: the first match wins.
     pub routes: Vec<RouteConfig>,
+    /// Tests of the routing. The agent has no use for them.
+    pub tests: Vec<TestCase>,
 }
 
 /// One entry of `destinations`.

@@ -180,8 +180,8 @@ pub fn time_read(now: SystemTime) -> String {
     Timestamp::try_from(now).unwrap_or(Timestamp::UNIX_EPOCH).to_string()
 }
 
-/// Returns `false` if a text in it was not UTF-8.
-fn write_value(value: &Value<'_>, out: &mut Vec<u8>) -> bool {
+/// Appends a value as JSON. Returns `false` if a text in it was not UTF-8.
+pub fn write_value(value: &Value<'_>, out: &mut Vec<u8>) -> bool {
     match value {
         Value::Text(text) => string::string(text, out),
         Value::Raw(text) => {

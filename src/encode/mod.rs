@@ -21,7 +21,7 @@ mod id;
 mod layout;
 mod string;
 
-pub use encoder::{Counts, Encoder, time_read};
+pub use encoder::{Counts, Encoder, time_read, write_value};
 
 pub use crate::event::FileContext;
 pub use id::record_id;

@@ -1,5 +1,6 @@
 //! Pods and containers by patterns of their names.
 
+use std::fmt;
 use std::path::Path;
 
 use globset::{GlobBuilder, GlobMatcher};
@@ -50,13 +51,54 @@ pub struct PodPattern {
 impl PodPattern {
     /// Whether this is the path of a container's log, and the container is one of these.
     pub fn matches(&self, path: &Path) -> bool {
-        let Some(pod) = Pod::from_path(path) else { return false };
-        let takes = |patterns: &[NamePattern], name: &str| {
-            patterns.is_empty() || patterns.iter().any(|pattern| pattern.0.is_match(name))
-        };
-        takes(&self.namespaces, &pod.namespace)
-            && takes(&self.pods, &pod.name)
-            && takes(&self.containers, &pod.container)
+        Pod::from_path(path).is_some_and(|pod| self.other(&pod).is_none())
+    }
+
+    /// The first thing by which this is not the path of one of these containers' logs.
+    pub fn mismatch(&self, path: &Path) -> Option<Mismatch> {
+        let Some(pod) = Pod::from_path(path) else { return Some(Mismatch::NoContainer) };
+        let (what, patterns, name) = self.other(&pod)?;
+        let wanted = patterns.iter().map(|pattern| pattern.as_str().to_owned()).collect();
+        Some(Mismatch::Other { what, name: name.to_owned(), wanted })
+    }
+
+    /// The first of a pod's names that no pattern takes, with what it names and the patterns.
+    fn other<'p>(&'p self, pod: &'p Pod) -> Option<(&'static str, &'p [NamePattern], &'p str)> {
+        let names = [
+            ("namespace", &*self.namespaces, &*pod.namespace),
+            ("pod", &self.pods, &pod.name),
+            ("container", &self.containers, &pod.container),
+        ];
+        names.into_iter().find(|(_, patterns, name)| {
+            !patterns.is_empty() && !patterns.iter().any(|pattern| pattern.0.is_match(name))
+        })
+    }
+}
+
+/// Why a path is not that of a container's log that is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mismatch {
+    /// It is the path of something else.
+    NoContainer,
+    /// One of its names is another.
+    Other {
+        /// `namespace`, `pod` or `container`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// The patterns of which one should match it.
+        wanted: Vec<String>,
+    },
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Mismatch::NoContainer => f.write_str("the path is not that of a container's log"),
+            Mismatch::Other { what, name, wanted } => {
+                write!(f, "the {what} is {name}, and `{what}` is [{}]", wanted.join(", "))
+            }
+        }
     }
 }
 

@@ -3,5 +3,5 @@
 mod matching;
 mod pod;
 
-pub use matching::{NamePattern, PodPattern};
+pub use matching::{Mismatch, NamePattern, PodPattern};
 pub use pod::Pod;

@@ -1,20 +1,15 @@
 //! Encoded records with the times at which they were written.
 
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
 use crate::config::{Config, RouteConfig};
-use crate::decode::{Decoder, Limits};
-use crate::encode::{Encoder, FileContext};
-use crate::event::{Fields, Message};
-use crate::kubernetes::Pod;
-use crate::process::{Chain, Condition, Context, Fate};
+use crate::process::Fate;
 use crate::record::{Records, Run};
-use crate::source::{DestinationName, Incarnation};
+use crate::trial::Made;
 
 /// Records that arrive within so much time of each other are read in one turn, as the agent reads in rounds.
 const ROUND: Duration = Duration::from_millis(50);
@@ -143,65 +138,17 @@ impl Recorded {
     }
 }
 
-/// What makes records of a file's messages, as the agent does it.
-pub(super) struct Maker {
-    encoder: Encoder,
-    chain: Chain,
-    /// Destinations that get only messages of which a condition holds.
-    when: Vec<(usize, Condition)>,
-    time_read: String,
-    record: Vec<u8>,
-}
-
-impl Maker {
-    pub(super) fn new(config: &Config, route: &RouteConfig, path: &Path, number: u64) -> Self {
-        let kubernetes = Pod::from_path(path).map(|pod| pod.fields());
-        let host = config.host.as_deref().unwrap_or("host");
-        let file = FileContext { path, host, kubernetes: kubernetes.as_ref() };
-        let when = |(name, when): &(DestinationName, Condition)| {
-            let index = config.destinations.iter().position(|destination| destination.name == *name)?;
-            Some((index, when.clone()))
-        };
-        Self {
-            encoder: Encoder::with(route.layout.clone(), 1, Incarnation(number.into()), file),
-            chain: Chain::new(route.process.clone()),
-            when: route.when.iter().filter_map(when).collect(),
-            time_read: crate::encode::time_read(SystemTime::now()),
-            record: Vec::new(),
-        }
+/// Puts what the stages made of a file's messages among records.
+pub(super) fn keep(made: &Made<'_>, at: Duration, to: &Destinations, into: &mut Recorded) {
+    if made.fate != Fate::Send || made.to.is_empty() {
+        return;
     }
-
-    /// Puts a message's record among others, for those of these destinations that it goes to.
-    pub(super) fn record(
-        &mut self,
-        message: &Message<'_>,
-        at: Duration,
-        to: &Destinations,
-        into: &mut Recorded,
-    ) {
-        self.record.clear();
-        if self.chain.is_empty() && self.when.is_empty() {
-            self.encoder.encode(message, &self.time_read, &mut self.record);
-            return into.push(at, to, &self.record);
-        }
-        let context = Context { message, time_read: &self.time_read };
-        let made = self.chain.run(&context, Fields::default());
-        if made.fate != Fate::Send {
-            return;
-        }
-        let refused = self.when.iter().filter(|(_, when)| !when.holds(&made.fields, &context));
-        let refused: Vec<usize> = refused.map(|(index, _)| *index).collect();
-        let to = if refused.is_empty() { to.clone() } else { to.without(&refused) };
-        if to.is_empty() {
-            return;
-        }
-        let message = Message { time: made.time.as_deref().or(message.time), ..*message };
-        self.encoder.encode_fields(&message, &made.fields, &self.time_read, &mut self.record);
-        into.push(at, &to, &self.record);
+    let mut wanted = to.iter().filter(|index| made.to.contains(index)).peekable();
+    if wanted.peek().is_none() {
+        return;
     }
-
-    pub(super) fn decoder(config: &Config, route: &RouteConfig) -> Decoder {
-        let max_message = usize::try_from(config.tail.max_line.0).unwrap_or(usize::MAX);
-        Decoder::new(route.format, Limits { max_message })
+    if to.iter().all(|index| made.to.contains(&index)) {
+        return into.push(at, to, made.record);
     }
+    into.push(at, &Destinations(wanted.collect()), made.record);
 }

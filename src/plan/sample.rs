@@ -1,23 +1,18 @@
 //! Records of real log files.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use flate2::read::MultiGzDecoder;
 use jiff::Timestamp;
 
-use super::records::{Destinations, Maker, Recorded};
+use super::records::{Destinations, Recorded, keep};
 use crate::config::Config;
-use crate::event::Message;
-use crate::tail::Lines;
+use crate::trial::{Stages, open, unrotated};
 use crate::units::ByteSize;
 
 /// The most bytes of log files that are looked at; all of them are in memory, and their records too.
 const MOST: ByteSize = ByteSize(256 << 20);
-/// What a runtime puts in front of a line's text, generously.
-const LINE_OVERHEAD: usize = 64 << 10;
 /// A time that is shorter says nothing of a day.
 const SHORTEST: Duration = Duration::from_secs(10);
 
@@ -105,24 +100,18 @@ fn add(
 ) -> bool {
     let route = &config.routes[route];
     let to = Destinations::of(config, route);
-    let mut maker = Maker::new(config, route, path, number);
-    let mut decoder = Maker::decoder(config, route);
-    let longest = usize::try_from(config.tail.max_line.0).unwrap_or(usize::MAX).saturating_add(LINE_OVERHEAD);
-    let now = std::time::Instant::now();
+    let mut stages = Stages::new(config, route, path, number, SystemTime::now(), false);
     let mut last = None;
     let mut timed = true;
-    let mut take = |message: Message<'_>| {
-        let time = message.time.and_then(|time| time.parse::<Timestamp>().ok());
+    let read = stages.read(text, |made| {
+        let time = made.message.time.and_then(|time| time.parse::<Timestamp>().ok());
         // A line that is not in its file's format was written when its neighbour was.
         last = time.and_then(|time| Duration::try_from(time.as_duration()).ok()).or(last);
         timed &= last.is_some();
-        maker.record(&message, last.unwrap_or_default(), &to, recorded);
-    };
-    for line in Lines::new(text, 0, false, longest, true) {
-        decoder.line(line.offset, line.bytes, line.cut, now, &mut take);
-    }
-    decoder.flush(&mut take);
-    recorded.bytes += text.len() as u64;
+        keep(made, last.unwrap_or_default(), &to, recorded);
+    });
+    // Bytes in memory can always be read.
+    recorded.bytes += read.unwrap_or_default();
     timed
 }
 
@@ -136,23 +125,10 @@ fn route_of(config: &Config, dir: &Path, path: &Path) -> Option<(usize, PathBuf)
         .find_map(|path| Some((config.routes.iter().position(|route| route.takes(&path))?, path)))
 }
 
-/// `0.log` for `0.log.20261121-101500.gz`.
-fn unrotated(path: &Path) -> Option<PathBuf> {
-    let name = path.file_name()?.to_str()?;
-    let end = name.find(".log.")? + ".log".len();
-    Some(path.with_file_name(&name[..end]))
-}
-
-/// A file's content, and no more than a byte beyond `most` of it. gzip is seen by its first bytes.
+/// A file's content, and no more than a byte beyond `most` of it.
 fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    let mut file = io::BufReader::new(File::open(path)?);
-    let compressed = io::BufRead::fill_buf(&mut file)?.starts_with(&[0x1f, 0x8b]);
-    if compressed {
-        MultiGzDecoder::new(file).take(most + 1).read_to_end(&mut text)?;
-    } else {
-        file.take(most + 1).read_to_end(&mut text)?;
-    }
+    open(path)?.take(most + 1).read_to_end(&mut text)?;
     Ok(text)
 }
 

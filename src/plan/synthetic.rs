@@ -1,17 +1,18 @@
 //! Records of synthetic lines, for a rate that somebody expects.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use fastrand::Rng;
 use jiff::Timestamp;
 
-use super::records::{Destinations, Maker, Recorded};
+use super::records::{Destinations, Recorded, keep};
 use crate::config::{Config, RouteConfig};
 use crate::decode::Format;
 use crate::event::Message;
 use crate::generate::{Lines, Mix, Sizes};
 use crate::source::Stream;
+use crate::trial::Stages;
 
 /// As many lines are enough to see how they fill requests.
 const MOST_LINES: f64 = 30_000.0;
@@ -67,7 +68,7 @@ fn add(
 ) {
     let in_container = route.format != Format::Plain;
     let path = if in_container { POD } else { FILE };
-    let mut maker = Maker::new(config, route, Path::new(path), number);
+    let mut stages = Stages::new(config, route, Path::new(path), number, SystemTime::now(), false);
     let mut lines = Lines::new(rate.mix.clone(), rate.sizes);
     let count = (rate.lines * seconds).ceil().max(1.0) as u64;
     let mut offset = 0;
@@ -83,7 +84,7 @@ fn add(
             body: text.as_bytes(),
             cut: false,
         };
-        maker.record(&message, at, to, recorded);
+        stages.message(&message, |made| keep(made, at, to, recorded));
         offset += text.len() as u64 + 1;
         recorded.bytes += text.len() as u64 + 1;
     }

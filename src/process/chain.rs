@@ -69,6 +69,19 @@ struct Compiled {
     dropped: AtomicU64,
 }
 
+/// How a step went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was done.
+    Done,
+    /// Its condition does not hold.
+    Skipped,
+    /// It could not be done, or not all of it.
+    Failed,
+    /// It was done, and dropped the message.
+    Dropped,
+}
+
 /// What came of one step.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Done {
@@ -104,9 +117,21 @@ impl Chain {
     /// Makes the fields of a message, in the room of `spare`: fields that are no longer needed, or
     /// [`Fields::default`]. After a step that ends a message's way the others are not done.
     pub fn run<'a>(&'a self, context: &Context<'a>, spare: Fields<'_>) -> Processed<'a> {
+        self.run_watched(context, spare, |_, _, _, _| {})
+    }
+
+    /// [`run`](Self::run), in which each step is shown after its turn: its place, its name, how it went, and what is
+    /// made of the message by then.
+    pub fn run_watched<'a>(
+        &'a self,
+        context: &Context<'a>,
+        spare: Fields<'_>,
+        mut watch: impl FnMut(usize, &'static str, Outcome, &Processed<'a>),
+    ) -> Processed<'a> {
         let mut made = Processed { fields: spare.refill(context.message), time: None, fate: Fate::Send };
         for (index, step) in self.steps.iter().enumerate() {
-            step.run(index, &mut made, context);
+            let outcome = step.run(index, &mut made, context);
+            watch(index, step.name, outcome, &made);
             if made.fate != Fate::Send {
                 break;
             }
@@ -148,15 +173,16 @@ impl Compiled {
         }
     }
 
-    fn run<'a>(&'a self, index: usize, made: &mut Processed<'a>, context: &Context<'_>) {
+    fn run<'a>(&'a self, index: usize, made: &mut Processed<'a>, context: &Context<'_>) -> Outcome {
         if self.when.as_ref().is_some_and(|when| !when.holds(&made.fields, context)) {
-            return;
+            return Outcome::Skipped;
         }
         match self.apply(made, context) {
-            Done::Yes => {}
+            Done::Yes => Outcome::Done,
             Done::Dropped => {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
                 made.fate = Fate::Drop;
+                Outcome::Dropped
             }
             Done::No => {
                 self.failed.fetch_add(1, Ordering::Relaxed);
@@ -174,6 +200,7 @@ impl Compiled {
                         made.fate = Fate::DeadLetter(Failed { step: index, name: self.name });
                     }
                 }
+                Outcome::Failed
             }
         }
     }

@@ -36,7 +36,7 @@ pub(crate) mod testing;
 mod time;
 mod types;
 
-pub use chain::{Chain, Failed, Fate, Processed, StepCounts};
+pub use chain::{Chain, Failed, Fate, Outcome, Processed, StepCounts};
 pub use condition::{Bounds, Condition, Test};
 pub use context::Context;
 pub use filter::{Level, Sample, Truncate};

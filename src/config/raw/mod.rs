@@ -6,6 +6,7 @@
 //! is missing, and the rest of the file can still be looked at.
 
 mod aws;
+mod cases;
 mod condition;
 mod destinations;
 mod limits;
@@ -21,6 +22,7 @@ mod steps;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(super) use cases::{Case, Cases, Expected};
 pub(super) use condition::{Condition, FieldTest};
 pub(super) use destinations::{CompressionKind, Destination, Directory, Firehose, Kinesis};
 pub(super) use limits::{DeadLetters, Queue, RetryPauses, WhenLettersFull, WhenQueueFull};
@@ -82,6 +84,9 @@ pub(super) struct File {
         extend("x-missing" = "say which files go where, such as `- {files: /var/log/*.log, to: NAME}`")
     )]
     pub(super) routes: Option<List<Route>>,
+    /// Lines with what is expected to become of them. `kinetail check` runs these tests; a running agent passes them
+    /// over.
+    pub(super) tests: Cases,
 }
 
 impl Default for File {
@@ -98,6 +103,7 @@ impl Default for File {
             record: Record::default(),
             destinations: None,
             routes: None,
+            tests: Cases::default(),
         }
     }
 }

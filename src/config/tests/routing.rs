@@ -81,3 +81,32 @@ fn records_lie_as_their_route_says_or_else_as_the_file_says() {
     let text = route("to: [a, b], record: {preset: ecs, names: {host: host.hostname}}");
     assert_eq!(layouts(&text), [Layout::named(ecs, true)]);
 }
+
+#[test]
+fn a_test_that_cannot_be_run_is_refused() {
+    let tests = "
+  - {path: var/log/x, lines: a, expect: []}
+  - {path: /var/log/x, lines: a, read_at: noon, route: rout, expect: [{to: dd}, {}, {drop: true, dead_letter: true}]}
+  - {path: /var/log/x, expect: {drop: true, record: {a: 1}}}
+  - {lines: a, expect: {record: {a: {b: [1, {c: d}]}, n: null}}}
+";
+    let told = messages(&with(&format!("tests:{tests}")));
+    assert_eq!(
+        told,
+        [
+            "4:12: tests[0].path: \"var/log/x\" is not an absolute path; begin it with a /",
+            "5:43: tests[1].read_at: \"noon\" is not a time; write it like 2026-11-21T10:00:00Z",
+            "5:56: tests[1].route: there is no route \"rout\"; did you mean `route-1`?; there are: route-1",
+            "5:76: tests[1].expect[0].to: there is no destination \"dd\"; did you mean `d`?; there are: d",
+            "5:81: tests[1].expect[1]: expects nothing; say `record`, `text`, `without`, `to`, `drop: true` or \
+             `dead_letter: true`",
+            "5:85: tests[1].expect[2]: expects two different things: a record (`record`, `text`, `without`, `to`), \
+             `drop` and `dead_letter` exclude each other",
+            "6:5: tests[2].lines: is missing; write the lines, such as `lines: ['first', 'second']`",
+            "6:32: tests[2].expect: expects two different things: a record (`record`, `text`, `without`, `to`), \
+             `drop` and `dead_letter` exclude each other",
+            "7:5: tests[3].path: is missing; name the file in which the lines stand, such as `path: \
+             /var/log/nginx/access.log`",
+        ]
+    );
+}

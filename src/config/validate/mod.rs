@@ -2,6 +2,7 @@
 //! together. What a single value may be was checked against the schema before; what was refused there is
 //! `None` here, and is passed over without another word.
 
+mod cases;
 mod condition;
 mod destinations;
 mod record;
@@ -43,6 +44,7 @@ pub(super) fn validate(
         entries.as_ref().map(|entries| entries.iter().map(|(name, _)| name.as_str()).collect());
     let layout = validator.record(&root.key("record"), &file.record);
     let routes = validator.routes(&root.key("routes"), routes.as_deref(), names.as_deref(), &layout);
+    let tests = validator.cases(&root.key("tests"), &file.tests, routes.as_deref(), names.as_deref());
     let destinations = validator.destinations(&root.key("destinations"), entries?, &buffer);
     let routes = routes?;
     validator.warn_of_unused(&destinations, &routes);
@@ -64,6 +66,7 @@ pub(super) fn validate(
         },
         destinations,
         routes,
+        tests,
     })
 }
 

@@ -1,0 +1,79 @@
+//! `kinetail try`: what becomes of lines, without a service.
+
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use clap::Args;
+
+use super::ConfigArgs;
+use crate::config;
+use crate::trial::{Shown, look, open, report, unrotated};
+
+/// `kinetail try`
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct TryArgs {
+    /// Where the configuration is.
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// The path of the log in which the lines stand, such as /var/log/pods/…/0.log: it decides the route and is in the
+    /// records; the FILE's own unless said
+    #[arg(long, value_name = "PATH", value_parser = absolute)]
+    path: Option<PathBuf>,
+    /// Tell what every step did, and why earlier routes do not take the path
+    #[arg(long)]
+    explain: bool,
+    /// The lines as they stand in a log; gzip is understood. - for standard input
+    #[arg(value_name = "FILE", default_value = "-")]
+    file: PathBuf,
+}
+
+fn absolute(text: &str) -> Result<PathBuf, String> {
+    match text.starts_with('/') {
+        true => Ok(PathBuf::from(text)),
+        false => Err("is not an absolute path; begin it with a /".to_owned()),
+    }
+}
+
+/// Shows what becomes of the lines: 0; 1 where no route takes them; 2 where something cannot be read.
+pub fn run(args: &TryArgs, input: impl Read, out: &mut impl Write, err: &mut impl Write) -> ExitCode {
+    let loaded = match config::load(&args.config.config) {
+        Ok(loaded) => loaded,
+        Err(errors) => return refuse(err, &errors),
+    };
+    let from_input = args.file == Path::new("-");
+    let path = match &args.path {
+        Some(path) => path.clone(),
+        None if from_input => {
+            return refuse(err, &"standard input has no path; say with --path which log its lines stand in");
+        }
+        None => match std::path::absolute(&args.file) {
+            Ok(path) => path,
+            Err(error) => return refuse(err, &format!("{}: {error}", args.file.display())),
+        },
+    };
+    // What rotation has left belongs to the route of its log.
+    let log = || unrotated(&path).filter(|log| look(&loaded.config, log).taken.is_some());
+    let path = if look(&loaded.config, &path).taken.is_none() { log().unwrap_or(path) } else { path };
+    let from: Box<dyn Read + '_> = if from_input {
+        Box::new(input)
+    } else {
+        match open(&args.file) {
+            Ok(file) => file,
+            Err(error) => return refuse(err, &format!("{}: {error}", args.file.display())),
+        }
+    };
+    match report(&loaded.config, &path, from, SystemTime::now(), args.explain, out) {
+        Ok(Shown::Lines) => ExitCode::SUCCESS,
+        Ok(Shown::NoRoute) => ExitCode::FAILURE,
+        // Whoever reads what is shown may have seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => refuse(err, &format!("{}: {error}", args.file.display())),
+    }
+}
+
+fn refuse(err: &mut impl Write, why: &dyn std::fmt::Display) -> ExitCode {
+    let _ = writeln!(err, "{why}");
+    ExitCode::from(2)
+}

@@ -1,0 +1,140 @@
+//! Which route takes a file, and why others do not.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use flate2::read::MultiGzDecoder;
+
+use crate::config::{Config, RouteConfig};
+use crate::kubernetes::Mismatch;
+
+/// What came of looking for a path's route.
+#[derive(Debug)]
+pub struct Look<'c> {
+    /// The route that takes it.
+    pub taken: Option<&'c RouteConfig>,
+    /// Those that were looked at before, and why they do not take it.
+    pub refused: Vec<(&'c RouteConfig, Refusal)>,
+}
+
+/// Why a route does not take a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// None of its `files` matches.
+    NoPattern,
+    /// This pattern of its `exclude` does.
+    Excluded(String),
+    /// Its `match` says other pods.
+    Pod(Mismatch),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::NoPattern => f.write_str("none of its `files` matches"),
+            Refusal::Excluded(pattern) => write!(f, "its `exclude` has {pattern}"),
+            Refusal::Pod(mismatch) => write!(f, "its `match` does not hold: {mismatch}"),
+        }
+    }
+}
+
+/// Looks for the route of a file, in the order of the configuration.
+pub fn look<'c>(config: &'c Config, path: &Path) -> Look<'c> {
+    let mut refused = Vec::new();
+    for route in &config.routes {
+        match refusal(route, path) {
+            None => return Look { taken: Some(route), refused },
+            Some(refusal) => refused.push((route, refusal)),
+        }
+    }
+    Look { taken: None, refused }
+}
+
+fn refusal(route: &RouteConfig, path: &Path) -> Option<Refusal> {
+    if !route.files.iter().any(|pattern| pattern.matches(path)) {
+        return Some(Refusal::NoPattern);
+    }
+    if let Some(pattern) = route.exclude.iter().find(|pattern| pattern.matches(path)) {
+        return Some(Refusal::Excluded(pattern.as_str().to_owned()));
+    }
+    route.pods.as_ref().and_then(|pods| pods.mismatch(path)).map(Refusal::Pod)
+}
+
+/// The path of the log that rotation left this of: `0.log` for `0.log.20261121-101500.gz`.
+pub fn unrotated(path: &Path) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str()?;
+    let end = name.find(".log.")? + ".log".len();
+    Some(path.with_file_name(&name[..end]))
+}
+
+/// Opens a log file; gzip is seen by its first bytes.
+///
+/// # Errors
+///
+/// When it cannot be opened or read.
+pub fn open(path: &Path) -> io::Result<Box<dyn Read>> {
+    let mut file = BufReader::new(File::open(path)?);
+    let compressed = file.fill_buf()?.starts_with(&[0x1f, 0x8b]);
+    Ok(if compressed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    const UID: &str = "0b1c2d3e-4f50-6172-8394-a5b6c7d8e9f0";
+
+    #[test]
+    fn it_is_told_why_a_route_does_not_take_a_path_and_what_is_told_is_what_it_does() {
+        let text = "
+destinations: {d: {type: directory, path: out}}
+routes:
+  - {name: nginx, files: '/var/log/nginx/*.log', to: d}
+  - {name: shop, files: '/var/log/pods/*/*/*.log', exclude: '/var/log/pods/shop_canary*/*/*.log', match: {namespace: [shop, cart-*], container: app}, to: d}
+";
+        let config = config::parse(text, "test", &|_| None).unwrap().config;
+        let pod = |name: &str, container: &str| format!("/var/log/pods/{name}_{UID}/{container}/0.log");
+        let refused = "nginx: none of its `files` matches; shop: ";
+        for (path, told) in [
+            ("/var/log/nginx/access.log".to_owned(), ""),
+            ("/var/log/nginx/old/access.log".to_owned(), "none of its `files` matches"),
+            (pod("shop_web-1", "app"), "nginx"),
+            (pod("shop_canary-1", "app"), "its `exclude` has /var/log/pods/shop_canary*/*/*.log"),
+            (
+                pod("pay_web-1", "app"),
+                "its `match` does not hold: the namespace is pay, and `namespace` is [shop, cart-*]",
+            ),
+            (
+                pod("shop_web-1", "proxy"),
+                "its `match` does not hold: the container is proxy, and `container` is [app]",
+            ),
+            (
+                "/var/log/pods/x/y/0.log".to_owned(),
+                "its `match` does not hold: the path is not that of a container's log",
+            ),
+        ] {
+            let path = Path::new(&path);
+            let found = look(&config, path);
+            let takes = config.routes.iter().find(|route| route.takes(path)).map(|route| &route.name);
+            assert_eq!(found.taken.map(|route| &route.name), takes, "{}", path.display());
+            let lines = found.refused.iter().map(|(route, refusal)| format!("{}: {refusal}", route.name));
+            let text = lines.collect::<Vec<_>>().join("; ");
+            let expected = match told {
+                "" => String::new(),
+                "nginx" => refused.trim_end_matches("; shop: ").to_owned(),
+                told => format!("{refused}{told}"),
+            };
+            assert_eq!(text, expected, "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn what_rotation_left_belongs_to_its_log() {
+        let of = |path: &str| unrotated(Path::new(path)).map(|path| path.display().to_string());
+        assert_eq!(of("/a/0.log.20261121-101500.gz").as_deref(), Some("/a/0.log"));
+        assert_eq!(of("/a/0.log"), None);
+    }
+}
