@@ -115,7 +115,12 @@ impl Node {
         let spec = &self.daemon_set["spec"]["template"]["spec"]["containers"][0];
         for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
             let path = spec[probe]["httpGet"]["path"].as_str().expect("a path");
-            assert!(pod.get(path).starts_with("HTTP/1.1 200"), "{probe}");
+            let content = async {
+                while !pod.get(path).starts_with("HTTP/1.1 200") {
+                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                }
+            };
+            patiently(|| format!("{probe}: {}", pod.get(path)), content).await;
         }
         if container.own_network {
             assert_eq!(spec["ports"][0]["containerPort"], pod.port);
@@ -173,21 +178,32 @@ impl Pod {
         asked.join().expect("an answer")
     }
 
-    /// A number of its metrics.
+    /// A number of its metrics, over all labels.
     fn metric(&self, name: &str) -> u64 {
         let answer = self.get("/metrics");
-        let value = answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        value.unwrap_or_else(|| panic!("no {name} in\n{answer}")).parse().expect("a number")
+        let of_routes = answer.lines().filter_map(|line| line.strip_prefix(name)?.rsplit_once("} "));
+        let values: Vec<u64> = of_routes.map(|(_, value)| value.parse().expect("a number")).collect();
+        assert!(!values.is_empty(), "no {name} in\n{answer}");
+        values.iter().sum()
     }
 
-    /// Waits until it has read so many lines.
-    async fn has_read(&self, lines: u64) {
-        let read = async {
-            while self.metric("kinetail_lines_total") < lines {
+    /// Waits until it has delivered so many records.
+    async fn has_delivered(&self, records: u64) {
+        let delivered = async {
+            while self.metric("kinetail_delivered_records_total") < records {
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }
         };
-        patiently(|| format!("{lines} lines\n{}", self.process.lines().join("\n")), read).await;
+        patiently(|| format!("{records} records\n{}", self.process.lines().join("\n")), delivered).await;
+    }
+
+    /// SIGTERM; returns how many records it has delivered.
+    async fn terminate(self) -> u64 {
+        let ended = self.process.terminate().await;
+        let stopped =
+            ended.lines.iter().find(|line| line.contains("\"stopped\"")).expect("it says how it ended");
+        let stopped: Value = serde_json::from_str(stopped).expect("its log is JSON");
+        stopped["delivered"].as_u64().expect("a number")
     }
 
     /// A line of its `/proc/PID/status`.
@@ -231,9 +247,9 @@ async fn the_daemonset_reads_pods_as_user_0_without_capabilities_and_an_update_l
     let mut foreign = Writer::plain(node.on("/var/log/pods/shop_other_1/app/0.log"), "other");
     chown(foreign.path(), Some(1000), Some(1000)).expect("we are root");
     foreign.lines(5);
-    first.has_read(200).await;
+    first.has_delivered(200).await;
     first.process.line(|line| line.contains("shop_other_1") && line.contains("ermission denied")).await;
-    first.process.terminate().await;
+    let delivered = first.terminate().await;
 
     // Between the old pod and the new one containers write and kubelet rotates.
     for writer in &mut writers {
@@ -243,8 +259,8 @@ async fn the_daemonset_reads_pods_as_user_0_without_capabilities_and_an_update_l
     }
     let second = node.start(&container, 2).await;
     writers.iter_mut().for_each(|writer| writer.lines(10));
-    second.has_read(4 * 50).await;
-    second.process.terminate().await;
+    second.has_delivered(400 - delivered).await;
+    second.terminate().await;
 
     let records = node.records("/var/spool/kinetail");
     exactly_once(&records, &writers);
@@ -270,8 +286,8 @@ async fn with_the_capability_of_the_host_logs_component_files_of_other_users_are
     let mut writer = Writer::container(&node.on("/var/log"), &container, logs::Format::Crio);
     chown(writer.path(), Some(1000), Some(1000)).expect("we are root");
     writer.lines(30);
-    pod.has_read(30).await;
-    pod.process.terminate().await;
+    pod.has_delivered(30).await;
+    pod.terminate().await;
     exactly_once(&node.records("/var/spool/kinetail"), &[writer]);
 }
 
@@ -323,5 +339,5 @@ async fn openshifts_manifest_tells_application_infrastructure_and_audit_logs_apa
         endpoint.wait_until(|account| account.stream(stream).distinct() >= expected.len()).await;
         endpoint.look(|account| account.stream(stream).assert_exactly_once(expected));
     }
-    pod.process.terminate().await;
+    pod.terminate().await;
 }

@@ -11,9 +11,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use support::endpoint::patiently;
 use support::logs;
-use support::process::Agent;
+use support::process::{Agent, until};
 use support::scene::{ARCHIVE, AUDIT, Scene};
 
 /// What was delivered: texts by record id.
@@ -83,16 +82,6 @@ async fn waits(agent: &Agent, records: f64) {
         let name = format!("kinetail_buffer_records{{destination=\"{destination}\"}}");
         until(async || agent.metric(&name).await == records).await;
     }
-}
-
-/// Asks the admin port until it says so.
-async fn until(holds: impl AsyncFn() -> bool) {
-    let ask = async {
-        while !holds().await {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    };
-    patiently(|| "the admin port did not say so".into(), ask).await;
 }
 
 #[tokio::test]

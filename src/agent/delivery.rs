@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 
 use super::burial::{Burial, bytes_of};
+use super::standing::Standing;
 use crate::buffer::{Queue, Reader};
 use crate::deliver::{
     Answer, Class, DestinationMetrics, Dispatcher, Failure, Health, HotKey, HotShard, Next, Refused, Request,
@@ -51,6 +52,7 @@ pub(super) enum Phase {
 pub(super) struct Become {
     pub(super) service: Arc<Service>,
     pub(super) dispatcher: Dispatcher,
+    pub(super) standing: Standing,
 }
 
 /// One destination's delivery.
@@ -62,6 +64,7 @@ pub(super) struct Delivery {
     pub(super) dispatcher: Dispatcher,
     pub(super) service: Arc<Service>,
     pub(super) metrics: DestinationMetrics,
+    pub(super) standing: Standing,
     pub(super) burial: Burial,
 }
 
@@ -77,7 +80,7 @@ impl Delivery {
         let mut under_way: BTreeMap<tokio::task::Id, u64> = BTreeMap::new();
         let mut health = self.dispatcher.health().clone();
         loop {
-            heart.beat(std::time::Instant::now());
+            heart.beat();
             let quiet = closed || phase == Phase::Keep || next.is_some();
             if quiet && sending.is_empty() {
                 if let Some(next) = next.take() {
@@ -128,6 +131,8 @@ impl Delivery {
                 Some(sent) = sending.join_next_with_id() => {
                     let settled = match sent {
                         Ok((task, (request, answer, latency))) => {
+                            // It may be on another thread now, which will wait for the disk.
+                            heart.beat();
                             under_way.remove(&task);
                             let settled = self.dispatcher.answered(request.id, answer, Instant::now());
                             self.metrics.answered(&request, &settled, latency);
@@ -155,6 +160,7 @@ impl Delivery {
                 () = tokio::time::sleep(Duration::from_secs(5)) => {}
             }
         }
+        heart.rest();
         if let Err(error) = self.service.close().await {
             warn!(event = "close_failed", destination = %self.queue.name(), %error, "what was open could not be finished; the next start does it");
         }
@@ -165,7 +171,7 @@ impl Delivery {
         if let Err(error) = self.service.close().await {
             warn!(event = "close_failed", destination = %self.queue.name(), %error, "what was open at the destination as it was could not be finished");
         }
-        self.service = next.service;
+        (self.service, self.standing) = (next.service, next.standing);
         let before = std::mem::replace(&mut self.dispatcher, next.dispatcher);
         let unsettled = before.into_runs().into_iter();
         self.returned = unsettled.chain(self.returned.drain(..)).collect();
@@ -207,6 +213,9 @@ impl Delivery {
     }
 
     fn settle(&mut self, settled: Settled) {
+        let failures = settled.failures.iter().map(|(failure, _)| failure);
+        let took = settled.delivered_records > 0;
+        self.standing.answered(self.dispatcher.health(), took, failures, SystemTime::now());
         for (failure, entries) in &settled.failures {
             if failure.class == Class::Hold {
                 warn!(event = "destination_denied", destination = %self.queue.name(), code = %failure.code, message = %failure.message,

@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use super::bell::Bell;
 use super::data_dir::DataDir;
+use super::glance::Glance;
 use super::keeper::{Keeper, Kept};
 use super::pipeline::{Pipeline, Rewired};
 use crate::buffer::{BufferSettings, DeadLetters, Durability, Opened};
@@ -69,6 +70,7 @@ pub(super) struct Drive {
     pub(super) keeper: Keeper,
     pub(super) watcher: Watcher,
     pub(super) bell: Bell,
+    pub(super) glance: Glance,
     pub(super) stop: Arc<AtomicBool>,
     pub(super) disk: Arc<dyn Disk>,
     pub(super) data_dir: Arc<DataDir>,
@@ -85,6 +87,8 @@ pub(super) struct Drive {
     scan_took: Duration,
     /// Nothing more is read before a checkpoint is durable.
     owes_checkpoint: bool,
+    /// Rests while the thread waits for the disk, however slow that is.
+    heart: Option<Heartbeat>,
     /// The disk failed: the next checkpoint is not tried before this.
     not_before: Option<Instant>,
 }
@@ -96,6 +100,7 @@ impl Drive {
         keeper: Keeper,
         watcher: Watcher,
         bell: Bell,
+        glance: Glance,
         stop: Arc<AtomicBool>,
         disk: Arc<dyn Disk>,
         data_dir: Arc<DataDir>,
@@ -109,6 +114,7 @@ impl Drive {
             keeper,
             watcher,
             bell,
+            glance,
             stop,
             disk,
             data_dir,
@@ -121,15 +127,18 @@ impl Drive {
             scan_wanted: false,
             scan_took: Duration::ZERO,
             owes_checkpoint: true,
+            heart: None,
             not_before: None,
         }
     }
 
     /// Meets the files that are there and writes the first checkpoint. Until it is durable nothing is read:
     /// where a route began is decided once, and must not be decided again after a crash.
-    pub(super) fn begin(&mut self) {
+    pub(super) fn begin(&mut self, heart: &Heartbeat) {
+        self.heart = Some(heart.clone());
         self.scan();
         self.checkpoint_now();
+        self.glance.follows();
         let files = self.pipeline.tailer.open_files();
         info!(event = "ready", files, "{files} files are followed");
     }
@@ -141,7 +150,7 @@ impl Drive {
         let mut next_look = start;
         let (mut next_measure, mut next_retry) = (start, start);
         while !self.stop.load(Ordering::Acquire) {
-            heart.beat(Instant::now());
+            heart.beat();
             while let Ok(rewire) = self.rewires.try_recv() {
                 self.rewire(rewire);
                 let now = Instant::now();
@@ -169,8 +178,11 @@ impl Drive {
                 next_sync = now + self.buffer.sync.interval();
             }
             if now >= next_measure {
-                self.pipeline.measure();
+                self.pipeline.measure(now, SystemTime::now());
                 next_measure = now + MEASURE;
+            }
+            if self.glance.is_wanted() {
+                self.glance.tell(self.pipeline.files(now, SystemTime::now()));
             }
             self.pipeline.flush_due(now);
             self.pipeline.rate_due(now);
@@ -214,7 +226,8 @@ impl Drive {
             }
             self.pipeline.read_deleted(Instant::now(), SystemTime::now());
         }
-        self.pipeline.measure();
+        self.pipeline.measure(Instant::now(), SystemTime::now());
+        heart.rest();
         self
     }
 
@@ -286,6 +299,7 @@ impl Drive {
 
     /// Writes a checkpoint and waits for it. Where it fails, it is owed.
     fn checkpoint_now(&mut self) {
+        self.heart.iter().for_each(Heartbeat::rest);
         if let Some(kept) = self.keeper.wait() {
             self.kept(&kept);
         }
@@ -295,6 +309,7 @@ impl Drive {
             self.kept(&kept);
             !kept.saved
         });
+        self.heart.iter().for_each(Heartbeat::beat);
     }
 
     fn kept(&mut self, kept: &Kept) {
@@ -304,7 +319,9 @@ impl Drive {
 
     fn look_at_disk(&mut self) {
         let path = &self.data_dir.path;
-        let low = self.disk.free(path).is_ok_and(|free| free < self.buffer.min_disk_free.0);
+        let free = self.disk.free(path).ok();
+        self.glance.saw_free(free);
+        let low = free.is_some_and(|free| free < self.buffer.min_disk_free.0);
         if low != self.disk_low {
             let least = self.buffer.min_disk_free;
             if low {

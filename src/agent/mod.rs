@@ -24,6 +24,7 @@ mod delivery;
 mod drive;
 #[cfg(test)]
 mod fairness;
+mod glance;
 mod held;
 mod keeper;
 #[cfg(test)]
@@ -33,8 +34,11 @@ mod outlets;
 mod parts;
 mod pipeline;
 mod preflight;
+mod rates;
 mod reload;
 mod run;
+mod standing;
+mod status;
 #[cfg(test)]
 mod tests;
 mod totals;

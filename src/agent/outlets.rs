@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::{Id, JoinSet};
@@ -14,6 +15,9 @@ use tracing::info;
 use super::bell::Bell;
 use super::burial::Burial;
 use super::delivery::{Become, Delivery, Order, Phase};
+use super::preflight::Asked;
+use super::standing::Standing;
+use super::status::kind_and_target;
 use super::watched::{Watched, WatchedDestination};
 use super::{open, preflight};
 use crate::buffer::{Budget, DeadLetters, Opened, Queue, Reader, RemovedDestinations};
@@ -36,6 +40,8 @@ pub(super) struct Place {
 pub(super) struct Outlets {
     place: Place,
     liveness: Liveness,
+    /// After how long without progress a delivery is stuck. One that goes on shows some every five seconds.
+    stuck_after: Duration,
     metrics: Metrics,
     watched: Watched,
     http: HttpClients,
@@ -52,6 +58,7 @@ struct Outlet {
     config: DestinationConfig,
     queue: Queue,
     letters: DeadLetters,
+    standing: Standing,
     orders: UnboundedSender<Order>,
     phase: Phase,
     delivery: Id,
@@ -84,10 +91,17 @@ impl Place {
 }
 
 impl Outlets {
-    pub(super) fn new(place: Place, liveness: Liveness, metrics: Metrics, watched: Watched) -> Self {
+    pub(super) fn new(
+        place: Place,
+        liveness: Liveness,
+        stuck_after: Duration,
+        metrics: Metrics,
+        watched: Watched,
+    ) -> Self {
         Self {
             place,
             liveness,
+            stuck_after,
             metrics,
             watched,
             http: HttpClients::default(),
@@ -117,8 +131,14 @@ impl Outlets {
     ) {
         let name = config.name.clone();
         let metrics = self.metrics.of(&name);
-        let Become { service, dispatcher } = self.make(config);
+        let standing = Standing::default();
+        let Become { service, dispatcher, .. } = self.make(config, &standing);
+        let (kind, target) = kind_and_target(&config.to);
         self.watched.add(WatchedDestination {
+            kind,
+            target,
+            removed: false,
+            standing: standing.clone(),
             queue: queue.clone(),
             letters: letters.clone(),
             metrics: metrics.clone(),
@@ -130,23 +150,30 @@ impl Outlets {
             dispatcher,
             service,
             metrics,
+            standing: standing.clone(),
             burial: Burial::new(name.clone(), letters.clone()),
         };
         let (orders, told) = unbounded_channel();
-        let heart = self.liveness.task(format!("delivery to {name}"), super::parts::DELIVERY_LIMIT);
+        let heart = self.liveness.task(format!("delivery to {name}"), self.stuck_after);
         let delivery = self.deliveries.spawn(async move {
             delivery.run(told, heart).await;
             name
         });
         let (config, delivery) = (config.clone(), delivery.id());
-        self.all.push(Outlet { config, queue, letters, orders, phase: Phase::Run, delivery });
+        self.all.push(Outlet { config, queue, letters, standing, orders, phase: Phase::Run, delivery });
     }
 
     /// What a destination is delivered with. It is also asked how it is.
-    fn make(&mut self, config: &DestinationConfig) -> Become {
+    fn make(&mut self, config: &DestinationConfig, standing: &Standing) -> Become {
         let service = Arc::new(Service::new(&config.to, &config.name, &self.http, &self.place.disk));
-        preflight::start(&mut self.preflight, config.name.clone(), Arc::clone(&service));
-        Become { service, dispatcher: Dispatcher::of(&config.to, fastrand::Rng::new()) }
+        let asked = Asked {
+            destination: config.name.clone(),
+            service: Arc::clone(&service),
+            standing: standing.clone(),
+        };
+        preflight::start(&mut self.preflight, asked);
+        let dispatcher = Dispatcher::of(&config.to, fastrand::Rng::new());
+        Become { service, dispatcher, standing: standing.clone() }
     }
 
     /// Gives every destination that there was what the configuration says of it now, or tells it that it was removed.
@@ -155,7 +182,10 @@ impl Outlets {
         for outlet in &mut all {
             match config.destinations.iter().find(|to| to.name == outlet.config.name) {
                 Some(now) => self.change(outlet, now, config),
-                None => outlet.remove(config.buffer.removed_destinations),
+                None => {
+                    self.watched.removed(&outlet.config.name);
+                    outlet.remove(config.buffer.removed_destinations);
+                }
             }
         }
         self.all = all;
@@ -166,7 +196,10 @@ impl Outlets {
         outlet.letters.set_limits(now.dead_letters.clone());
         let returns = outlet.phase != Phase::Run;
         if returns || outlet.config.to != now.to {
-            let next = self.make(now);
+            // What is said of the one before does not hold for this one.
+            outlet.standing = Standing::default();
+            let next = self.make(now, &outlet.standing);
+            self.watched.change(now, outlet.standing.clone());
             outlet.tell(Order::Become(Box::new(next)));
         }
         if returns {

@@ -1,25 +1,28 @@
 //! The parts of the agent that run, from their making to their end.
 
+use std::ffi::CStr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use prometheus_client::registry::Registry;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::bell::Bell;
 use super::data_dir::DataDir;
 use super::drive::{Drive, Rewire};
+use super::glance::Glance;
 use super::keeper::{Keeper, Work};
 use super::open;
 use super::outlets::{Outlets, Place};
 use super::pipeline::{Pipeline, Plan, Rewired};
 use super::reload::ConfigState;
 use super::run::{Failure, Options};
+use super::status::Running;
 use super::totals::Totals;
 use super::watched::Watched;
 use crate::buffer::{self, DeadLetters, Opened};
@@ -31,10 +34,8 @@ use crate::source::DestinationName;
 use crate::tail::Watcher;
 use crate::telemetry::Liveness;
 
-/// Reading looks at its bell at least once a second; a part that is silent for this long is stuck.
-const READING_LIMIT: Duration = Duration::from_secs(60);
-/// Delivery wakes every five seconds.
-pub(super) const DELIVERY_LIMIT: Duration = Duration::from_secs(60);
+/// What the reading thread is called where the system shows threads.
+const READING: &CStr = c"reading";
 /// Descriptors for what is not a followed file: connections, chunks, folders that are looked at.
 const OTHER_FILES: usize = 256;
 
@@ -83,6 +84,7 @@ impl Agent {
         let totals = Totals::default();
         totals.register(registry);
         let liveness = Liveness::default();
+        let stuck_after = config.admin.clone().unwrap_or_default().stuck_after;
         let open::State { tailer, appenders, chains, turn, budget } =
             open::open(&config, &data_dir, &disk, &bell, Instant::now(), SystemTime::now())
                 .map_err(failed)?;
@@ -109,11 +111,13 @@ impl Agent {
         let watcher = Watcher::new(config.tail.watch, move || ring.ring());
         let stop = Arc::new(AtomicBool::new(false));
         let (rewires, told) = channel();
+        let glance = Glance::new(bell.clone());
         let mut drive = Drive::new(
             pipeline,
             keeper,
             watcher,
             bell.clone(),
+            glance.clone(),
             Arc::clone(&stop),
             Arc::clone(&disk),
             Arc::clone(&data_dir),
@@ -124,8 +128,10 @@ impl Agent {
         );
         let metrics = Metrics::default();
         metrics.register(registry);
-        let watched = Watched::new(totals, registry);
-        let mut outlets = Outlets::new(place, liveness.clone(), metrics, watched.clone());
+        let state = ConfigState::new(registry);
+        let watched = Watched::new(totals, glance, Running::new(state.clone()), registry);
+        watched.follow(&config);
+        let mut outlets = Outlets::new(place, liveness.clone(), stuck_after, metrics, watched.clone());
         for ((destination, (queue, chain)), letters) in config.destinations.iter().zip(chains).zip(letters) {
             let reader = buffer::reader(&queue, chain);
             outlets.start(destination, queue, reader, letters);
@@ -141,9 +147,12 @@ impl Agent {
             names_of(config.routes.iter().map(|route| route.name.as_str())),
             names_of(names.iter().map(DestinationName::as_str)),
         );
-        let heart = liveness.task("reading", READING_LIMIT);
+        let heart = liveness.task("reading", stuck_after);
         let drive = tokio::task::spawn_blocking(move || {
-            drive.begin();
+            if let Err(error) = rustix::thread::set_name(READING) {
+                debug!(event = "thread_unnamed", %error);
+            }
+            drive.begin(&heart);
             drive.run(&heart)
         });
         Ok(Self {
@@ -157,7 +166,7 @@ impl Agent {
             liveness,
             watch_config: watch::Sender::new(config.watch_config),
             config,
-            state: ConfigState::new(registry),
+            state,
         })
     }
 

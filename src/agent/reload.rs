@@ -106,7 +106,6 @@ impl ConfigState {
     }
 
     /// What counts now.
-    #[cfg(test)]
     pub(super) fn current(&self) -> Current {
         self.lock().clone()
     }
@@ -270,6 +269,7 @@ impl Agent {
             routes,
             "the configuration was loaded again and counts from now on"
         );
+        self.watched.follow(&next);
         self.config = next;
         self.watch_config.send_replace(self.config.watch_config);
         Outcome::Applied { after_restart }

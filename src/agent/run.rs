@@ -82,7 +82,7 @@ pub async fn run(mut config: Config, options: Options) -> Result<(), Failure> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::System)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(Failure::System)?;
     let admin = match &config.admin {
-        Some(admin) => Some(admin::bind(admin.listen).await.map_err(Failure::Admin)?),
+        Some(admin) => Some(admin::bind(admin.listen).map_err(Failure::Admin)?),
         None => None,
     };
     let once = options.once;
@@ -111,17 +111,20 @@ pub async fn run(mut config: Config, options: Options) -> Result<(), Failure> {
         "what tells the service manager"
     });
     if let Some(listener) = admin {
-        let watched = agent.watched.clone();
+        let (watched, liveness) = (agent.watched.clone(), agent.liveness.clone());
+        let refreshed = watched.clone();
         let admin = Admin {
             registry: Arc::new(registry),
             liveness: agent.liveness.clone(),
-            refresh: Arc::new(move || watched.refresh()),
+            refresh: Arc::new(move || refreshed.refresh()),
+            status: Arc::new(move |files| watched.snapshot(&liveness, files)),
         };
         if let Ok(listen) = listener.local_addr() {
             info!(event = "admin_ready", %listen, "metrics are at http://{listen}/metrics");
         }
+        let ended = admin::start(listener, admin).map_err(Failure::System)?;
         side.spawn(async move {
-            if let Err(error) = admin::serve(listener, admin).await {
+            if let Ok(error) = ended.await {
                 warn!(event = "admin_ended", %error, "the admin port is closed");
             }
             "the admin port"
@@ -131,6 +134,11 @@ pub async fn run(mut config: Config, options: Options) -> Result<(), Failure> {
     side.spawn(async move {
         summary.await;
         "the summary"
+    });
+    let rates = agent.watched.clone().keep_rates();
+    side.spawn(async move {
+        rates.await;
+        "what notes the rates"
     });
     let (asks, mut asked) = mpsc::channel(ASKS);
     if let Some(file) = options.file.clone().filter(|_| !once) {

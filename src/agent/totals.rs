@@ -1,5 +1,9 @@
 //! What reading has done so far, for the summary and the metrics.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -7,14 +11,17 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::process::StepCounts;
+use crate::source::{DestinationName, RouteName};
 
 /// Counts since the start; clones share them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Totals {
-    /// Lines read.
+    /// Lines read, over all routes.
     pub lines: Counter,
-    /// Bytes read.
+    /// Bytes read, over all routes.
     pub bytes: Counter,
+    route_lines: Family<ByRoute, Counter>,
+    route_bytes: Family<ByRoute, Counter>,
     /// Records encoded.
     pub records: Counter,
     /// Lines that were longer than `max_line`.
@@ -63,6 +70,47 @@ pub(super) struct Totals {
     pub open_files: Gauge,
     /// Bytes in them that some destination has not read yet.
     pub behind: Gauge,
+    lags: Arc<Mutex<Lags>>,
+}
+
+/// What was read of one route's files; clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct RouteTotals {
+    pub(super) lines: Counter,
+    pub(super) bytes: Counter,
+}
+
+/// How far the files were behind when they were last measured.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lags {
+    /// How many files of each route are followed.
+    pub(super) routes: BTreeMap<RouteName, u64>,
+    pub(super) by: BTreeMap<(RouteName, DestinationName), Lag>,
+}
+
+/// What of some files was not read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Lag {
+    pub(super) bytes: u64,
+    /// When the oldest of it came.
+    pub(super) since: Option<Instant>,
+}
+
+impl Lag {
+    pub(super) fn add(&mut self, bytes: u64, since: Option<Instant>) {
+        self.bytes += bytes;
+        self.since = self.since.into_iter().chain(since).min();
+    }
+
+    /// Its age in seconds.
+    pub(super) fn seconds(&self, now: Instant) -> f64 {
+        self.since.map_or(0.0, |since| now.saturating_duration_since(since).as_secs_f64())
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByRoute {
+    route: String,
 }
 
 /// A step of a route.
@@ -76,6 +124,33 @@ struct ByStep {
 }
 
 impl Totals {
+    /// Those of one route; they exist from then on, at zero.
+    pub(super) fn of_route(&self, name: &RouteName) -> RouteTotals {
+        let by = ByRoute { route: name.to_string() };
+        RouteTotals {
+            lines: self.route_lines.get_or_create_owned(&by),
+            bytes: self.route_bytes.get_or_create_owned(&by),
+        }
+    }
+
+    /// Counts what was read.
+    pub(super) fn read(&self, route: &RouteTotals, lines: u64, bytes: u64) {
+        for (sum, part, by) in [(&self.lines, &route.lines, lines), (&self.bytes, &route.bytes, bytes)] {
+            sum.inc_by(by);
+            part.inc_by(by);
+        }
+    }
+
+    /// How far files are behind, as it was measured.
+    pub(super) fn tell_lags(&self, lags: Lags) {
+        *self.lags.lock().unwrap_or_else(PoisonError::into_inner) = lags;
+    }
+
+    /// The same, for whoever looks.
+    pub(super) fn lags(&self) -> Lags {
+        self.lags.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Adds what a step of a route did.
     pub(super) fn count_step(&self, route: &str, counts: &StepCounts) {
         let by = ByStep { route: route.to_owned(), step: counts.step, name: counts.name };
@@ -90,7 +165,6 @@ impl Totals {
     /// Puts them under their names.
     pub(super) fn register(&self, registry: &mut Registry) {
         let counters = [
-            ("lines", "Lines read", &self.lines),
             (
                 "records",
                 "Records put into buffers, each counted once however many destinations",
@@ -152,7 +226,8 @@ impl Totals {
             "Messages that a process step dropped, or that no destination of their route wanted",
             self.dropped.clone(),
         );
-        registry.register_with_unit("read", "Bytes read", Unit::Bytes, self.bytes.clone());
+        registry.register("lines", "Lines read", self.route_lines.clone());
+        registry.register_with_unit("read", "Bytes read", Unit::Bytes, self.route_bytes.clone());
         registry.register_with_unit(
             "abandoned",
             "Bytes of deleted files left unread",

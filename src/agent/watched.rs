@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -12,10 +12,15 @@ use prometheus_client::registry::{Registry, Unit};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
-use super::totals::Totals;
+use super::glance::Glance;
+use super::rates::{self, Rates};
+use super::standing::Standing;
+use super::status::{Running, kind_and_target};
+use super::totals::{RouteTotals, Totals};
 use crate::buffer::{DeadLetterStats, DeadLetters, Queue, QueueStats};
+use crate::config::{Config, DestinationConfig};
 use crate::deliver::DestinationMetrics;
-use crate::source::DestinationName;
+use crate::source::{DestinationName, RouteName};
 use crate::telemetry::{Summary, Sums, Suppressed};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -27,7 +32,11 @@ struct ByDestination {
 #[derive(Clone)]
 pub(super) struct Watched {
     destinations: Arc<Mutex<Vec<WatchedDestination>>>,
-    totals: Totals,
+    routes: Arc<Mutex<Vec<WatchedRoute>>>,
+    pub(super) totals: Totals,
+    pub(super) glance: Glance,
+    pub(super) running: Running,
+    pub(super) rates: Rates,
     buffer: BufferMetrics,
     dead: DeadLetterMetrics,
 }
@@ -35,9 +44,47 @@ pub(super) struct Watched {
 /// What can be looked at of a destination.
 #[derive(Clone)]
 pub(super) struct WatchedDestination {
+    /// `firehose`, `kinesis` or `directory`.
+    pub(super) kind: &'static str,
+    /// The stream or folder.
+    pub(super) target: String,
+    /// It is not in the configuration any more.
+    pub(super) removed: bool,
     pub(super) queue: Queue,
     pub(super) letters: DeadLetters,
     pub(super) metrics: DestinationMetrics,
+    pub(super) standing: Standing,
+}
+
+impl WatchedDestination {
+    /// What its rates are kept under.
+    pub(super) fn key(&self) -> String {
+        format!("to {}", self.queue.name())
+    }
+
+    fn counts(&self) -> [u64; 2] {
+        [self.metrics.delivered_records(), self.metrics.delivered_bytes()]
+    }
+}
+
+/// What can be looked at of a route.
+#[derive(Clone)]
+pub(super) struct WatchedRoute {
+    pub(super) name: RouteName,
+    pub(super) to: Vec<DestinationName>,
+    pub(super) totals: RouteTotals,
+}
+
+impl WatchedRoute {
+    /// What its rates are kept under.
+    pub(super) fn key(&self) -> String {
+        format!("of {}", self.name)
+    }
+
+    /// Lines and bytes.
+    pub(super) fn counts(&self) -> [u64; 2] {
+        [self.totals.lines.get(), self.totals.bytes.get()]
+    }
 }
 
 #[derive(Clone, Default)]
@@ -106,7 +153,7 @@ impl DeadLetterMetrics {
 }
 
 impl Watched {
-    pub(super) fn new(totals: Totals, registry: &mut Registry) -> Self {
+    pub(super) fn new(totals: Totals, glance: Glance, running: Running, registry: &mut Registry) -> Self {
         let buffer = BufferMetrics::default();
         let sub = registry.sub_registry_with_prefix("buffer");
         sub.register_with_unit(
@@ -140,18 +187,35 @@ impl Watched {
         );
         let dead = DeadLetterMetrics::default();
         dead.register(registry);
-        Self { destinations: Arc::default(), totals, buffer, dead }
+        let rates = Rates::default();
+        let (destinations, routes) = (Arc::default(), Arc::default());
+        Self { destinations, routes, totals, glance, running, rates, buffer, dead }
     }
 
     /// There is one more.
     pub(super) fn add(&self, destination: WatchedDestination) {
-        self.lock().push(destination);
+        lock(&self.destinations).push(destination);
         self.refresh();
+    }
+
+    /// One goes somewhere else, or comes back.
+    pub(super) fn change(&self, config: &DestinationConfig, standing: Standing) {
+        let (kind, target) = kind_and_target(&config.to);
+        for to in lock(&self.destinations).iter_mut().filter(|to| *to.queue.name() == config.name) {
+            (to.kind, to.target, to.removed) = (kind, target.clone(), false);
+            to.standing = standing.clone();
+        }
+    }
+
+    /// One is not in the configuration any more; what is in its buffer may still be.
+    pub(super) fn removed(&self, name: &DestinationName) {
+        let mut destinations = lock(&self.destinations);
+        destinations.iter_mut().filter(|to| to.queue.name() == name).for_each(|to| to.removed = true);
     }
 
     /// These are not there any more.
     pub(super) fn forget(&self, gone: &[DestinationName]) {
-        self.lock().retain(|to| !gone.contains(to.queue.name()));
+        lock(&self.destinations).retain(|to| !gone.contains(to.queue.name()));
         for name in gone {
             let by = ByDestination { destination: name.to_string() };
             self.buffer.bytes.remove(&by);
@@ -161,12 +225,23 @@ impl Watched {
         }
     }
 
-    fn destinations(&self) -> Vec<WatchedDestination> {
-        self.lock().clone()
+    /// This configuration counts from now on.
+    pub(super) fn follow(&self, config: &Config) {
+        let routes = config.routes.iter().map(|route| WatchedRoute {
+            name: route.name.clone(),
+            to: route.to.clone(),
+            totals: self.totals.of_route(&route.name),
+        });
+        *lock(&self.routes) = routes.collect();
+        self.running.follow(config);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<WatchedDestination>> {
-        self.destinations.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn destinations(&self) -> Vec<WatchedDestination> {
+        lock(&self.destinations).clone()
+    }
+
+    pub(super) fn routes(&self) -> Vec<WatchedRoute> {
+        lock(&self.routes).clone()
     }
 
     /// Measures the buffers.
@@ -185,6 +260,29 @@ impl Watched {
             let dropped = self.buffer.dropped_bytes.get_or_create(&by);
             dropped.inc_by(stats.dropped_bytes.saturating_sub(dropped.get()));
         }
+    }
+
+    /// Notes how fast everything goes, for ever.
+    pub(super) async fn keep_rates(self) {
+        let mut ticks = interval(rates::EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let (routes, destinations) = (self.routes(), self.destinations());
+            let routes = routes.iter().map(|route| (route.key(), route.counts()));
+            let destinations = destinations.iter().map(|to| (to.key(), to.counts()));
+            let reading = [(READING.to_owned(), self.reading())];
+            self.rates.note(Instant::now(), routes.chain(destinations).chain(reading));
+        }
+    }
+
+    /// Lines and bytes a second, over all routes.
+    pub(super) fn reading_rates(&self, now: Instant) -> [f64; 2] {
+        self.rates.of(READING, now, self.reading())
+    }
+
+    fn reading(&self) -> [u64; 2] {
+        [self.totals.lines.get(), self.totals.bytes.get()]
     }
 
     /// Tells how it goes, for ever.
@@ -241,7 +339,15 @@ impl Watched {
     }
 }
 
-fn age(stats: &QueueStats) -> Duration {
+fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the rates of reading are kept under.
+const READING: &str = "reading";
+
+/// Of the oldest record that waits.
+pub(super) fn age(stats: &QueueStats) -> Duration {
     stats.oldest.and_then(|oldest| SystemTime::now().duration_since(oldest).ok()).unwrap_or_default()
 }
 

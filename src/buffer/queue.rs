@@ -196,6 +196,11 @@ impl Queue {
         state.chunks.is_empty() && state.lost.is_empty()
     }
 
+    /// The most that it may take on disk, in bytes.
+    pub fn max_size(&self) -> u64 {
+        self.shared.lock().settings.max_size.0
+    }
+
     /// What it holds.
     pub fn stats(&self) -> QueueStats {
         let state = self.shared.lock();

@@ -100,6 +100,15 @@ impl RouteConfig {
 pub struct AdminSettings {
     /// Where it listens.
     pub listen: SocketAddr,
+    /// After how long without progress a part counts as stuck. Reading and each delivery show some at least every
+    /// five seconds.
+    pub stuck_after: Duration,
+}
+
+impl Default for AdminSettings {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9602)), stuck_after: Duration::from_secs(60) }
+    }
 }
 
 /// kinetail's own log.

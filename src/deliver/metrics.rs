@@ -220,7 +220,40 @@ pub struct DestinationMetrics {
     healthy: Gauge,
 }
 
+/// What was counted for one destination since the start, and how it is now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Records that were acknowledged.
+    pub delivered_records: u64,
+    /// Their payload's bytes.
+    pub delivered_bytes: u64,
+    /// Records that were sent again.
+    pub retried_records: u64,
+    /// Records of the service that it throttled.
+    pub throttled_entries: u64,
+    /// Requests that are under way.
+    pub in_flight: u64,
+    /// Requests that may be under way.
+    pub allowed: u64,
+    /// What the stream is found to take, in bytes a second; 0 as long as it does not throttle.
+    pub learned_rate: u64,
+}
+
 impl DestinationMetrics {
+    /// What was counted.
+    pub fn figures(&self) -> Figures {
+        let now = |gauge: &Gauge| u64::try_from(gauge.get()).unwrap_or_default();
+        Figures {
+            delivered_records: self.delivered_records.get(),
+            delivered_bytes: self.delivered_bytes.get(),
+            retried_records: self.retried_records.get(),
+            throttled_entries: self.throttled.get(),
+            in_flight: now(&self.in_flight),
+            allowed: now(&self.allowed),
+            learned_rate: now(&self.learned_rate),
+        }
+    }
+
     /// Records that were acknowledged, for the summary.
     pub fn delivered_records(&self) -> u64 {
         self.delivered_records.get()

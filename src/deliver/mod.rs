@@ -54,7 +54,7 @@ pub use entry::{Entry, Request};
 pub use firehose::DeliveryStream;
 pub use health::Health;
 pub use kinesis::DataStream;
-pub use metrics::{DestinationMetrics, Metrics};
+pub use metrics::{DestinationMetrics, Figures, Metrics};
 pub use preflight::{Finding, Level, TestRecord};
 pub use refusal::{Reason, Refused};
 pub use retry::Backoff;

@@ -33,5 +33,5 @@ pub use lines::{Line, Lines};
 pub use pattern::{Pattern, PatternError};
 pub use rate::{Bucket, RateLimit, RatePer, WhenExceeded};
 pub use settings::{StartAt, TailSettings, Watch};
-pub use tailer::{Counts, Route, Scan, Tailer};
+pub use tailer::{Counts, Route, Scan, Tailer, View};
 pub use watch::{Changes, Watcher};

@@ -1,20 +1,25 @@
-//! The admin port: `/metrics` and `/livez`. Read-only; it shows no payload and changes nothing.
+//! The admin port: metrics, health and status for whoever watches from outside. Read-only; it shows no payload and
+//! changes nothing.
+//!
+//! It has a thread and a runtime of its own, and what it shows is gathered on others: `/livez` answers even where every
+//! thread of the agent waits for a disk that does not answer.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::Router;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Json, Router};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
 use super::liveness::Liveness;
+use super::status::Status;
 
 /// What `/metrics` is, as OpenMetrics and as Prometheus' own text format.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -27,8 +32,10 @@ pub struct Admin {
     pub registry: Arc<Registry>,
     /// All heartbeats.
     pub liveness: Liveness,
-    /// Called before metrics are shown: what is measured only when somebody looks.
+    /// Called before metrics are shown: what is measured only when somebody looks. May wait for a disk.
     pub refresh: Arc<dyn Fn() + Send + Sync>,
+    /// Makes a status with so many files at most. May wait for a disk.
+    pub status: Arc<dyn Fn(usize) -> Status + Send + Sync>,
 }
 
 /// Opens the port.
@@ -36,27 +43,51 @@ pub struct Admin {
 /// # Errors
 ///
 /// The address cannot be had; the message says which and what to do.
-pub async fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(listen).await.map_err(|error| {
+pub fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
+    let bound = TcpListener::bind(listen).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    });
+    bound.map_err(|error| {
         let text = format!("admin port {listen}: {error}; free it, or set another address in admin.listen");
         io::Error::new(error.kind(), text)
     })
 }
 
-/// Serves the port, for ever.
+/// Serves the port, for ever. What is returned ends with what ended it.
 ///
 /// # Errors
 ///
-/// The socket failed.
-pub async fn serve(listener: TcpListener, admin: Admin) -> io::Result<()> {
-    let router = Router::new().route("/metrics", get(metrics)).route("/livez", get(livez)).with_state(admin);
-    axum::serve(listener, router).await
+/// The system has no thread for it.
+pub fn start(listener: TcpListener, admin: Admin) -> io::Result<oneshot::Receiver<io::Error>> {
+    let (tell, ended) = oneshot::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("admin".into()).spawn(move || {
+        let served = runtime.block_on(async move {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            axum::serve(listener, router(admin)).await
+        });
+        let error = served.err().unwrap_or_else(|| io::Error::other("the socket is closed"));
+        // Whoever does not listen any more does not care.
+        let _ = tell.send(error);
+    })?;
+    Ok(ended)
+}
+
+fn router(admin: Admin) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/api/status", get(status))
+        .with_state(admin)
 }
 
 async fn metrics(State(admin): State<Admin>, headers: HeaderMap) -> Response {
-    (admin.refresh)();
+    let refresh = Arc::clone(&admin.refresh);
+    let refreshed = tokio::task::spawn_blocking(move || refresh()).await;
     let mut text = String::new();
-    if encode(&mut text, &admin.registry).is_err() {
+    if refreshed.is_err() || encode(&mut text, &admin.registry).is_err() {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
@@ -92,6 +123,36 @@ async fn livez(State(admin): State<Admin>) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
 }
 
+/// Whether it is ready, and what is wrong with each part: 503 where it is not.
+async fn readyz(State(admin): State<Admin>) -> Response {
+    let Some(status) = made(&admin, 0).await else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let code = if status.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, status.readiness()).into_response()
+}
+
+/// `?files=N`: the N files that are the furthest behind; all without.
+async fn status(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Response {
+    let files = match query.as_deref().map(|query| query.strip_prefix("files=").map(str::parse)) {
+        None => usize::MAX,
+        Some(Some(Ok(files))) => files,
+        Some(_) => {
+            return (StatusCode::BAD_REQUEST, "ask for /api/status or /api/status?files=NUMBER\n")
+                .into_response();
+        }
+    };
+    match made(&admin, files).await {
+        Some(status) => ([(header::CACHE_CONTROL, "no-store")], Json(status)).into_response(),
+        None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+async fn made(admin: &Admin, files: usize) -> Option<Status> {
+    let make = Arc::clone(&admin.status);
+    tokio::task::spawn_blocking(move || make(files)).await.ok()
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -101,17 +162,30 @@ mod tests {
     use tokio::net::TcpStream;
 
     use super::*;
+    use crate::telemetry::status::{Destination, DestinationState, File};
 
     async fn serving(liveness: Liveness) -> SocketAddr {
         let mut registry = super::super::metrics::registry();
         let lines = Counter::<u64>::default();
         registry.register("lines", "Lines read", lines.clone());
-        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let refresh = Arc::new(move || {
             lines.inc();
         });
-        tokio::spawn(serve(listener, Admin { registry: Arc::new(registry), liveness, refresh }));
+        let status = Arc::new(|files| {
+            let denied = Destination {
+                name: "audit".into(),
+                state: DestinationState::Denied,
+                reason: Some("AccessDeniedException: no".into()),
+                ..Destination::default()
+            };
+            let mut status = Status { destinations: vec![denied], ..Status::default() };
+            status.files = vec![File::default(); 3.min(files)];
+            status.judge(&[]);
+            status
+        });
+        start(listener, Admin { registry: Arc::new(registry), liveness, refresh, status }).unwrap();
         address
     }
 
@@ -150,9 +224,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_port_that_is_taken_is_named_with_the_way_out() {
-        let taken = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let error = bind(taken.local_addr().unwrap()).await.unwrap_err().to_string();
+    async fn readiness_names_what_is_wrong_and_the_status_has_as_many_files_as_were_asked_for() {
+        let address = serving(Liveness::default()).await;
+        let red = get(address, "/readyz", "*/*").await;
+        assert!(red.starts_with("HTTP/1.1 503"), "{red}");
+        assert!(red.contains("problem: destination audit: denied: AccessDeniedException: no"), "{red}");
+        for (path, files) in [("/api/status", 3), ("/api/status?files=1", 1)] {
+            let answer = get(address, path, "*/*").await;
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            assert!(head.contains("application/json") && head.contains("no-store"), "{head}");
+            let status: Status = serde_json::from_str(body).unwrap();
+            assert_eq!(status.files.len(), files, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_named_with_the_way_out() {
+        let taken = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let error = bind(taken.local_addr().unwrap()).unwrap_err().to_string();
         assert!(error.contains("admin.listen"), "{error}");
     }
 }

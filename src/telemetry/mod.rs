@@ -1,7 +1,7 @@
 //! What kinetail tells of itself: its log, its metrics, whether it lives.
 //!
 //! Each stage counts for itself and registers its counters with the one [`Registry`](metrics::registry); the
-//! admin port ([`admin`]) shows them. [`Liveness`] knows nothing but heartbeats: it never depends on a
+//! admin port ([`admin`]) shows them, and the [`Status`](status::Status) that the agent makes of itself. [`Liveness`] knows nothing but heartbeats: it never depends on a
 //! destination, the disk's speed or another service.
 
 pub mod admin;
@@ -11,6 +11,7 @@ pub mod logging;
 pub mod metrics;
 pub mod panics;
 pub mod service_manager;
+pub mod status;
 mod summary;
 
 pub use limit::Suppressed;

@@ -240,16 +240,31 @@ impl Agent {
         self.0.line(|line| line.contains(text)).await
     }
 
-    /// A number of its metrics, by name and labels as they are written there. The admin port must be configured.
-    pub async fn metric(&self, name: &str) -> f64 {
+    /// What its admin port, which must be configured, answers to a GET: the status code and the body.
+    pub async fn get(&self, path: &str) -> (u16, String) {
         let ready = self.logged("admin_ready").await;
         let ready: serde_json::Value = serde_json::from_str(&ready).expect("its log is JSON");
         let address = ready["listen"].as_str().expect("an address").to_owned();
         let mut socket = TcpStream::connect(address).await.expect("the admin port answers");
-        let request = b"GET /metrics HTTP/1.1\r\nhost: kinetail\r\nconnection: close\r\n\r\n";
-        socket.write_all(request).await.expect("the request is sent");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: kinetail\r\nconnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.expect("the request is sent");
         let mut text = String::new();
         socket.read_to_string(&mut text).await.expect("the answer is text");
+        let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
+        let code = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+        (code.expect("a status code"), body.to_owned())
+    }
+
+    /// What it says of itself at `/api/status`.
+    pub async fn status(&self) -> serde_json::Value {
+        let (code, body) = self.get("/api/status").await;
+        assert_eq!(code, 200, "{body}");
+        serde_json::from_str(&body).expect("the status is JSON")
+    }
+
+    /// A number of its metrics, by name and labels as they are written there.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let (_, text) = self.get("/metrics").await;
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         let value = value.unwrap_or_else(|| panic!("no {name} in\n{text}"));
         value.trim().parse().expect("a number")
@@ -269,6 +284,16 @@ impl Agent {
     pub async fn kill(self) -> Ended {
         self.0.kill().await
     }
+}
+
+/// Asks an admin port until it says so.
+pub async fn until(holds: impl AsyncFn() -> bool) {
+    let ask = async {
+        while !holds().await {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    patiently(|| "the admin port did not say so".into(), ask).await;
 }
 
 /// The binary, without arguments yet. Of this process's environment it sees nothing that would change what it

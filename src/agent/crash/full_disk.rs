@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::super::bell::Bell;
 use super::super::drive::Drive;
+use super::super::glance::Glance;
 use super::super::keeper::Keeper;
 use super::account::Account;
 use super::node::Node;
@@ -205,6 +206,7 @@ impl Thread {
             keeper,
             watcher,
             bell.clone(),
+            Glance::new(bell.clone()),
             Arc::clone(&stop),
             story.disk.shared(),
             Arc::new(data_dir),
@@ -227,8 +229,9 @@ impl Thread {
     fn run(mut self) -> Self {
         let mut drive = self.drive.take().expect("it is run once");
         self.handle = Some(thread::spawn(move || {
-            drive.begin();
-            drive.run(&Liveness::default().task("reading", Duration::MAX));
+            let heart = Liveness::default().task("reading", Duration::MAX);
+            drive.begin(&heart);
+            drive.run(&heart);
         }));
         self
     }

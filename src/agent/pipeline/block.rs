@@ -229,8 +229,7 @@ impl Pipeline {
             }
         }
         if !all && is_first {
-            self.totals.lines.inc_by(count);
-            self.totals.bytes.inc_by(end - at);
+            self.totals.read(&self.routes[lane.route], count, end - at);
             let plan = &self.plans[lane.route];
             let counts = StepCounts { step: plan.chain.len(), name: "to", failed: 0, dropped: nowhere };
             self.totals.count_step(plan.name.as_str(), &counts);

@@ -9,10 +9,12 @@ mod block;
 mod blocked;
 mod groups;
 mod lane;
+mod measure;
 mod rate;
 mod repair;
 mod rewire;
 mod snapshot;
+mod unread;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::Path;
@@ -24,9 +26,10 @@ use self::block::{Scratch, Turn};
 use self::groups::Groups;
 use self::lane::{Cursor, Lane};
 pub(super) use self::rewire::Rewired;
+use self::unread::Unread;
 use super::casualties::Graves;
 use super::open::nowhere;
-use super::totals::Totals;
+use super::totals::{RouteTotals, Totals};
 use crate::buffer::{Appender, DeadLetters};
 use crate::decode::{Format, Limits};
 use crate::encode::{Encoder, FileContext, Layout};
@@ -53,6 +56,8 @@ pub(super) struct Plan {
 pub(super) struct Pipeline {
     pub(super) tailer: Tailer,
     plans: Vec<Plan>,
+    /// What each of them has read.
+    routes: Vec<RouteTotals>,
     outs: Vec<Appender>,
     /// For each of them until when it is not tried, because the disk failed.
     paused: Vec<Option<Instant>>,
@@ -88,6 +93,8 @@ pub(super) struct Pipeline {
     turn: u64,
     /// Something that a checkpoint has to know has changed.
     dirty: bool,
+    /// When what is unread came.
+    unread: HashMap<Incarnation, Unread>,
     totals: Totals,
 }
 
@@ -109,6 +116,7 @@ impl Pipeline {
             buckets: vec![None; plans.len()],
             limited: HashMap::new(),
             hurried: false,
+            routes: plans.iter().map(|plan| totals.of_route(&plan.name)).collect(),
             plans,
             paused: vec![None; outs.len()],
             outs,
@@ -128,6 +136,7 @@ impl Pipeline {
             host,
             turn,
             dirty: true,
+            unread: HashMap::new(),
             totals,
         }
     }

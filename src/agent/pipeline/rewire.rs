@@ -64,6 +64,7 @@ impl Pipeline {
         self.graves.rewire(letters, &now_at);
         let plans: Vec<Plan> = config.routes.iter().map(|route| plan(route, &names)).collect();
         self.buckets = plans.iter().map(|plan| self.bucket_of(plan)).collect();
+        self.routes = plans.iter().map(|plan| self.totals.of_route(&plan.name)).collect();
         self.plans = plans;
         (self.settings, self.host) = (config.tail.clone(), host);
         self.forget_turns();

@@ -24,12 +24,6 @@ impl Pipeline {
         self.outs.iter().any(|out| out.queue().wants_release())
     }
 
-    /// Measures what takes a look at every file.
-    pub(in crate::agent) fn measure(&self) {
-        self.totals.open_files.set(self.tailer.open_files() as i64);
-        self.totals.behind.set(i64::try_from(self.tailer.behind()).unwrap_or(i64::MAX));
-    }
-
     /// Everything as it is now, between two turns.
     pub(in crate::agent) fn snapshot(&mut self, wall: SystemTime) -> Snapshot {
         self.dirty = false;

@@ -39,6 +39,7 @@ pub(super) use scalar::{
 };
 pub(super) use steps::{BesideStep, OnErrorName, PresetName, Redact, Step, StepAction, TimeStep};
 
+use super::settings::AdminSettings;
 use crate::buffer::{BufferSettings, Durability};
 use crate::tail::TailSettings;
 
@@ -64,7 +65,7 @@ pub(super) struct File {
     /// out after the next start.
     #[schemars(extend("x-limits" = {"min": "0s", "max": "1h"}))]
     pub(super) drain_timeout: Time,
-    /// The admin port with `/metrics` and `/livez`. Without this section there is none.
+    /// The admin port with `/metrics`, `/livez`, `/readyz` and `/api/status`. Without this section there is none.
     pub(super) admin: Option<Admin>,
     /// kinetail's own log, on standard error.
     pub(super) log: Log,
@@ -280,11 +281,16 @@ pub(super) struct Admin {
     /// The IP address and port where it listens. Whoever reaches it can read it: keep it on loopback, or let
     /// only Prometheus in.
     pub(super) listen: Listen,
+    /// After how long without progress a part of kinetail makes `/livez` red, so that whoever watches it starts
+    /// kinetail anew. Waiting for a disk or a destination does not count.
+    #[schemars(extend("x-limits" = {"min": "10s", "max": "1h"}))]
+    pub(super) stuck_after: Time,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: Listen(std::net::SocketAddr::from(([127, 0, 0, 1], 9602))) }
+        let settings = AdminSettings::default();
+        Self { listen: Listen(settings.listen), stuck_after: Time(settings.stuck_after) }
     }
 }
 

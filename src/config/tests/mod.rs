@@ -204,7 +204,7 @@ fn an_empty_section_is_as_good_as_none() {
     let config = good(&with("tail:\nbuffer: {}\nadmin:\nlog:\n  level:"));
     assert_eq!(config.tail, crate::tail::TailSettings::default());
     assert_eq!(config.admin, None);
-    assert!(good(&with("admin: {}")).admin.is_some());
+    assert_eq!(good(&with("admin: {}")).admin, Some(AdminSettings::default()));
 }
 
 #[test]

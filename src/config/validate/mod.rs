@@ -55,7 +55,9 @@ pub(super) fn validate(
         tail: tail(file.tail),
         buffer,
         drain_timeout: file.drain_timeout.0,
-        admin: file.admin.map(|admin| AdminSettings { listen: admin.listen.0 }),
+        admin: file
+            .admin
+            .map(|admin| AdminSettings { listen: admin.listen.0, stuck_after: admin.stuck_after.0 }),
         log: LogSettings {
             level: file.log.level.map(|level| level.0),
             format: match file.log.format {

@@ -2,7 +2,7 @@
 
 use super::super::answer::{Class, Failure, listed};
 use super::super::aws::ConnectError;
-use super::Finding;
+use super::{CONNECTION, Finding};
 
 /// Where a request went.
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +85,7 @@ pub(super) fn explain(failure: &Failure, about: &'static str, at: &Where<'_>) ->
              opens TLS; one for another name means a wrong `endpoint`",
         ),
         "connection" | "timeout" => Finding::problem(
-            "connection",
+            CONNECTION,
             said,
             match endpoint {
                 Some(endpoint) => format!(

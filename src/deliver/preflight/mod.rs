@@ -69,6 +69,16 @@ impl Finding {
     }
 }
 
+impl Finding {
+    /// Whether it is the way to the service that is the problem, which may pass by itself.
+    pub fn is_of_the_network(&self) -> bool {
+        self.about == CONNECTION && self.level == Level::Problem
+    }
+}
+
+/// What findings are about that say whether the service can be reached.
+const CONNECTION: &str = "connection";
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.about, self.what)?;
@@ -125,7 +135,7 @@ async fn ask(
 fn reached(region: &str, proxy: Option<&str>) -> Finding {
     let through =
         proxy.map(|proxy| format!(", through {proxy} unless NO_PROXY names it")).unwrap_or_default();
-    Finding::good("connection", format!("the service answers in {region}{through}"))
+    Finding::good(CONNECTION, format!("the service answers in {region}{through}"))
 }
 
 /// What became of the test record.

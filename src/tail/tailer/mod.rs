@@ -12,12 +12,14 @@ mod routing;
 mod scan;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use self::beside::{Base, ByLog};
+pub use self::view::View;
 use super::checkpoint::{Checkpoint, Entry, Progress, Status};
 use super::content::Content;
 use super::discovery::{Roots, Selection};
@@ -303,17 +305,6 @@ impl Tailer {
     /// Files that are open.
     pub fn open_files(&self) -> usize {
         self.open
-    }
-
-    /// Bytes in open files that some destination has not read yet. Compressed files are not counted.
-    pub fn behind(&self) -> u64 {
-        let lag = |tracked: &Tracked| {
-            let content = tracked.content.as_ref().filter(|content| !content.is_gzip())?;
-            let read = routing::progress(&self.routes, &tracked.entry);
-            let read = read.map(|progress| progress.position.offset).min()?;
-            Some(content.metadata().ok()?.len().saturating_sub(read))
-        };
-        self.files.values().filter_map(lag).sum()
     }
 
     /// What happened since the last call.
