@@ -106,21 +106,43 @@ async fn killed_while_one_destination_is_full_and_the_other_goes_on_nothing_is_l
     held.are_the_only_copies(&scene, &logs);
 }
 
-/// How often each line was in a request that the stream took and that was in flight at a kill.
+/// What is known of the lives that were ended by a kill.
 #[derive(Default)]
-struct Held(BTreeMap<(&'static str, Marker), u32>);
+struct Held {
+    /// How often each line was in a request that the stream took and that was in flight at a kill.
+    lines: BTreeMap<(&'static str, Marker), u32>,
+    /// How many calls either stream had had by the end of each life, and what the process wrote in it.
+    lives: Vec<([u64; 2], Vec<String>)>,
+}
 
 impl Held {
     #[expect(clippy::print_stdout, reason = "the account of the run")]
     fn are_the_only_copies(&self, scene: &Scene, logs: &Busy) {
-        for stream in [ARCHIVE, AUDIT] {
+        for (index, stream) in [ARCHIVE, AUDIT].into_iter().enumerate() {
             for line in logs.lines() {
-                let held = self.0.get(&(stream, line.marker.clone())).copied().unwrap_or(0);
+                let held = self.lines.get(&(stream, line.marker.clone())).copied().unwrap_or(0);
                 let copies = scene.endpoint.look(|account| account.stream(stream).copies(&line.marker));
+                if copies != 1 + held {
+                    self.tell(scene, index, &line.marker);
+                }
                 assert_eq!(copies, 1 + held, "{stream}: {} was in flight at {held} kills", line.marker);
             }
         }
-        println!("{} lines, {} records in flight at kills", logs.whole(), self.0.len());
+        println!("{} lines, {} records in flight at kills", logs.whole(), self.lines.len());
+    }
+
+    /// Tells in which lives a line was sent, and what went on in them.
+    #[expect(clippy::print_stdout, reason = "what is known of a failure")]
+    fn tell(&self, scene: &Scene, index: usize, marker: &Marker) {
+        let stream = [ARCHIVE, AUDIT][index];
+        let last = scene.endpoint.look(|account| account.stream(stream).calls);
+        for call in (1..=last).filter(|call| lines_of(scene, stream, *call).contains(marker)) {
+            let life = self.lives.partition_point(|(calls, _)| calls[index] < call);
+            println!("{stream}: {marker} came with call {call}, in life {life} of {}", self.lives.len());
+            if let Some((calls, lines)) = self.lives.get(life) {
+                println!("it ended at call {}, and wrote:\n{}", calls[index], lines.join("\n"));
+            }
+        }
     }
 }
 
@@ -149,14 +171,15 @@ async fn kill_in_flight(scene: &Scene, logs: &mut Busy, rng: &mut Rng, requests:
     }
     // What comes now is being read and written to the buffers at the kill.
     (0..rng.usize(..3)).for_each(|_| logs.go_on());
-    agent.kill().await;
+    let written = agent.kill().await.lines;
     none_is_twice_in_a_buffer(scene);
     scene.endpoint.wait_until(|account| account.waiting == 0).await;
     scene.endpoint.heal();
+    held.lives.push((scene.endpoint.look(calls), written));
     for (stream, _) in streams.into_iter().zip(taken).filter(|(_, taken)| *taken) {
         let last = scene.endpoint.look(|account| account.stream(stream).calls);
         for line in lines_of(scene, stream, last) {
-            *held.0.entry((stream, line)).or_default() += 1;
+            *held.lines.entry((stream, line)).or_default() += 1;
         }
     }
 }

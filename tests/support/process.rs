@@ -142,6 +142,16 @@ impl Process {
     }
 }
 
+impl Drop for Process {
+    /// A test that fails while it runs shows what it wrote: that is where the cause stands.
+    #[expect(clippy::print_stdout, reason = "what is known of a failure")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("{self}");
+        }
+    }
+}
+
 impl fmt::Display for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}\n{}", self.what, self.output)
