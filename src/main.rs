@@ -71,11 +71,18 @@ fn run(args: &RunArgs) -> ExitCode {
     }
 }
 
-/// The files that exist now, each with its route.
+/// The files that exist now, each once with every route that it falls under.
 fn files(config: &Config) -> Vec<(PathBuf, usize)> {
     let routes: Vec<Selection> = config.routes.iter().map(RouteConfig::selection).collect();
     let roots = Roots::new(&config.tail.allowed_roots, routes.iter().flat_map(|route| &route.files));
-    tail::walk(&routes, &roots).found.into_iter().map(|found| (found.path, found.route)).collect()
+    let found = tail::walk(&routes, &roots).found.into_iter();
+    let with_routes = |path: PathBuf| {
+        tail::routes_of(&routes, &path)
+            .into_iter()
+            .map(move |route| (path.clone(), route))
+            .collect::<Vec<_>>()
+    };
+    found.flat_map(|found| with_routes(found.path)).collect()
 }
 
 fn refuse(why: &dyn std::fmt::Display, code: u8) -> ExitCode {

@@ -187,6 +187,53 @@ async fn the_instances_role_is_asked_for_by_imdsv2_and_its_region_too() {
 }
 
 #[tokio::test]
+async fn what_is_known_of_the_instance_is_added_and_an_outage_of_the_service_holds_nothing_up() {
+    let route = [
+        "files: '{root}/pods/*/*/*.log'",
+        "format: cri",
+        "start_at: beginning",
+        "process: [{ec2_metadata: {under: ec2}}]",
+    ];
+    let scene = scene().await.route(&route);
+    let identities = Identities::start().await;
+    let env = [
+        ("AWS_EC2_METADATA_DISABLED", "false"),
+        ("AWS_EC2_METADATA_SERVICE_ENDPOINT", identities.url()),
+        ("AWS_ACCESS_KEY_ID", "AKIDBASE"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ];
+    let agent = start(&scene, &scene.config(), &env);
+    let mut writer = logs::containers(&scene.root(), 1).remove(0);
+    writer.lines(300);
+    arrived(&scene, &writer).await;
+    for mut record in scene.records(AUDIT) {
+        let time = record["ec2"].as_object_mut().unwrap().remove("metadataTimestamp").unwrap();
+        assert!(time.as_str().unwrap().parse::<jiff::Timestamp>().is_ok(), "{time}");
+        let expected = serde_json::json!({
+            "privateIp": "10.0.0.7",
+            "availabilityZone": "eu-central-1a",
+            "instanceId": "i-0c6a",
+            "instanceType": "m6i.large",
+            "accountId": "123456789012",
+            "amiId": "ami-0a1b",
+            "region": "eu-central-1",
+            "Name": "node 7",
+            "team:of": "pay",
+        });
+        assert_eq!(record["ec2"], expected);
+    }
+    agent.terminate().await;
+
+    identities.away(true);
+    let agent = start(&scene, &scene.config(), &env);
+    writer.lines(100);
+    arrived(&scene, &writer).await;
+    let without = scene.records(AUDIT).iter().filter(|record| record.get("ec2").is_none()).count();
+    assert_eq!(without, 100);
+    agent.terminate().await;
+}
+
+#[tokio::test]
 async fn roles_are_assumed_one_after_the_other_with_external_id_and_session_for_one_destination_alone() {
     let scene = scene().await;
     let identities = Identities::start().await;

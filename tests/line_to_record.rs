@@ -4,12 +4,12 @@ use std::path::Path;
 use std::time::Instant;
 
 use kinetail::decode::{Decoder, Format, Limits};
-use kinetail::encode::{Encoder, FileContext};
-use kinetail::event::{Fields, OWN_FIELDS};
+use kinetail::encode::{Encoder, FileContext, Layout, Names};
+use kinetail::event::{Fields, Message, OWN_FIELDS};
 use kinetail::kubernetes::Pod;
 use kinetail::process::{
-    AccessLog, Action, Chain, Context, Csv, Find, Flatten, Groups, KeyValue, Keys, Level, Nest, Parse,
-    Parser, Pattern, Preset, Redact, Replacement, SetTime, SingleLine, Step, SyslogForm, TimeFormat,
+    AccessLog, Action, AddMetadata, Chain, Context, Csv, Find, Flatten, Groups, KeyValue, Keys, Level, Nest,
+    Parse, Parser, Pattern, Preset, Redact, Replacement, SetTime, SingleLine, Step, SyslogForm, TimeFormat,
     Truncate, Type,
 };
 use kinetail::source::Incarnation;
@@ -21,13 +21,21 @@ const TIME: &str = "2026-01-02T03:04:05.123456789Z";
 
 /// The records of a file with one line, as JSON reads them back.
 fn records(steps: Vec<Step>, line: &[u8]) -> Vec<Value> {
+    let records = texts(Format::Cri, Layout::default(), steps, &[line]);
+    let read = |record: Vec<u8>| serde_json::from_slice(&record).expect("a record is valid JSON");
+    records.into_iter().map(read).collect()
+}
+
+/// The records of a file with these lines, as they are sent.
+fn texts(format: Format, layout: Layout, steps: Vec<Step>, lines: &[&[u8]]) -> Vec<Vec<u8>> {
     let kubernetes = Pod::from_path(Path::new(PATH)).map(|pod| pod.fields());
     let file = FileContext { path: Path::new(PATH), host: "node-1", kubernetes: kubernetes.as_ref() };
     let chain = Chain::new(steps);
-    let mut encoder = Encoder::new(1, Incarnation(2), file);
-    let mut decoder = Decoder::new(Format::Cri, Limits::default());
+    let is_raw = layout.is_raw();
+    let mut encoder = Encoder::with(layout, 1, Incarnation(2), file);
+    let mut decoder = Decoder::new(format, Limits::default());
     let mut records = Vec::new();
-    decoder.line(0, line, false, Instant::now(), |message| {
+    let mut take = |message: Message<'_>| {
         let mut record = Vec::new();
         if chain.is_empty() {
             encoder.encode(&message, TIME, &mut record);
@@ -36,9 +44,15 @@ fn records(steps: Vec<Step>, line: &[u8]) -> Vec<Value> {
             let made = chain.run(&context, Fields::default());
             encoder.encode_fields(&message, &made.fields, TIME, &mut record);
         }
-        assert!(!record.contains(&b'\n'));
-        records.push(serde_json::from_slice(&record).expect("a record is valid JSON"));
-    });
+        assert!(is_raw || !record.contains(&b'\n'));
+        records.push(record);
+    };
+    let mut offset = 0;
+    for line in lines {
+        decoder.line(offset, line, false, Instant::now(), &mut take);
+        offset += line.len() as u64 + 1;
+    }
+    decoder.flush(&mut take);
     records
 }
 
@@ -178,6 +192,11 @@ fn any_action() -> impl Strategy<Value = Action> {
             default: None
         })),
         prop::collection::vec((any_name(), Just(json!("added"))), 0..3).prop_map(Action::Add),
+        any::<bool>().prop_map(|timestamp| {
+            let metadata = json!({"a": {"b": [1, "\n"]}}).as_object().expect("an object").clone();
+            Action::AddMetadata(AddMetadata::new(metadata, timestamp))
+        }),
+        Just(Action::AddBrackets),
         prop::collection::vec(any_name(), 0..3).prop_map(Action::Remove),
         prop::collection::btree_map(any_name(), any_name(), 0..3).prop_map(Action::Rename),
     ]
@@ -223,5 +242,53 @@ proptest! {
             prop_assert_eq!(made.len(), 1);
             prop_assert_eq!(&made[0]["host"], "node-1");
         }
+    }
+
+    #[test]
+    fn in_every_layout_a_line_is_one_valid_object(
+        steps in prop::collection::vec(any_step(), 0..4),
+        text in prop::collection::vec(any::<u8>(), 0..60),
+        object in any_json(),
+        log in prop::sample::select(vec!["log", "message", "a", "host\"\n"]),
+    ) {
+        let own = Names { log: log.into(), host: None, time: Some("t\n".into()), ..Names::fluent_bit() };
+        let json = object.to_string().into_bytes();
+        for layout in [Layout::named(Names::ecs(), true), Layout::named(own, false)] {
+            for line in [&text, &json] {
+                let made = texts(Format::Plain, layout.clone(), steps.clone(), &[line.as_slice()]);
+                prop_assert_eq!(made.len(), 1);
+                let record: Value = serde_json::from_slice(&made[0]).expect("a record is valid JSON");
+                prop_assert!(record.is_object());
+            }
+        }
+    }
+
+    /// Whatever the bytes, whatever the format: the text is in the raw record as it was, also behind a parser that it is
+    /// not made for.
+    #[test]
+    fn the_original_text_can_be_had_back_from_a_raw_record(
+        text in prop::collection::vec(any::<u8>().prop_filter("no line's end", |byte| *byte != b'\n'), 0..300),
+        at in any::<prop::sample::Index>(),
+        parse in any::<bool>(),
+    ) {
+        // A runtime tells the lines of a program apart by their ends, and a carriage return before one is part of it.
+        let text = [&text[..], b"\x01"].concat();
+        let steps = if parse { parse_json() } else { Vec::new() };
+        let raw = |format, lines: &[&[u8]]| texts(format, Layout::raw(), steps.clone(), lines);
+        prop_assert_eq!(raw(Format::Plain, &[&text]), std::slice::from_ref(&text));
+        let (first, second) = text.split_at(at.index(text.len()));
+        let part = |tag: &str, text: &[u8]| [format!("{TIME} stdout {tag} ").as_bytes(), text].concat();
+        let (first, second) = (part("P", first), part("F", second));
+        prop_assert_eq!(raw(Format::Cri, &[&first, &second]), std::slice::from_ref(&text));
+        let lossy = String::from_utf8_lossy(&text);
+        let docker = json!({"log": format!("{lossy}\n"), "stream": "stdout", "time": TIME}).to_string();
+        prop_assert_eq!(raw(Format::Docker, &[docker.as_bytes()]), [lossy.as_bytes()]);
+    }
+
+    /// Text comes back from the default layout, too, whatever is in it.
+    #[test]
+    fn text_can_be_had_back_from_its_record(text in "\\PC*[\\x00-\\x09\\x0b-\\x1f\"\\\\]{0,3}\\PC*x") {
+        let record = records(Vec::new(), &cri(&text)).remove(0);
+        prop_assert_eq!(record["log"].as_str(), Some(text.as_str()));
     }
 }

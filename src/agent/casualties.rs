@@ -18,7 +18,7 @@ use tracing::{error, warn};
 use crate::buffer::{DeadLetters, Letter, Origin};
 use crate::encode::record_id;
 use crate::event::Message;
-use crate::source::{Incarnation, Stream};
+use crate::source::{Incarnation, RouteName, Stream};
 use crate::tail::{Line, Lines};
 use crate::telemetry::panics::{Caught, catch};
 
@@ -33,6 +33,21 @@ pub(super) struct Casualty {
     text: Vec<u8>,
     reason: &'static str,
     detail: String,
+    /// The destinations that lose it; all of the file's without.
+    to: Option<Vec<usize>>,
+    /// The further route of its file that the record was made for.
+    further: Option<RouteName>,
+}
+
+/// Who loses a message on its way through one of the routes that its file falls under.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Stake {
+    /// The route, if it is not the file's first.
+    pub(super) further: Option<RouteName>,
+    /// With a step that fails, the destinations of this route; all of the file's without.
+    pub(super) failed: Option<Vec<usize>>,
+    /// With a panic, those of this route and of the later ones, which do not see the message any more.
+    pub(super) panicked: Option<Vec<usize>>,
 }
 
 /// The reason of letters over which a panic came.
@@ -75,7 +90,7 @@ impl Casualties {
             let Err(caught) = outcome else { return count };
             if self.untold == 0 {
                 let Some(line) = current else { go_on(caught) };
-                self.note(line.offset, Stream::Plain, line.bytes);
+                self.note(line.offset, Stream::Plain, line.bytes, &Stake::default());
             }
             self.tell(&caught);
         }
@@ -98,27 +113,31 @@ impl Casualties {
     pub(super) fn message(
         &mut self,
         message: &Message<'_>,
+        stake: &Stake,
         work: impl FnOnce(&Message<'_>) -> Option<&'static str>,
     ) {
-        struct Witness<'a, 'm>(&'a mut Casualties, &'a Message<'m>);
+        struct Witness<'a, 'm>(&'a mut Casualties, &'a Message<'m>, &'a Stake);
         impl Drop for Witness<'_, '_> {
             fn drop(&mut self) {
-                self.0.note(self.1.start, self.1.stream, self.1.body);
+                self.0.note(self.1.start, self.1.stream, self.1.body, self.2);
             }
         }
-        let witness = Witness(self, message);
+        let witness = Witness(self, message, stake);
         let failed = work(witness.1);
         mem::forget(witness);
         if let Some(step) = failed {
             let Message { start: offset, stream, body, .. } = *message;
             let detail = format!("the step `{step}` could not be done");
-            self.all.push(Casualty { offset, stream, text: body.to_owned(), reason: STEP_FAILED, detail });
+            let (to, further) = (stake.failed.clone(), stake.further.clone());
+            let text = body.to_owned();
+            self.all.push(Casualty { offset, stream, text, reason: STEP_FAILED, detail, to, further });
         }
     }
 
-    fn note(&mut self, offset: u64, stream: Stream, text: &[u8]) {
-        let text = text.to_owned();
-        self.all.push(Casualty { offset, stream, text, reason: PANIC, detail: String::new() });
+    fn note(&mut self, offset: u64, stream: Stream, text: &[u8], stake: &Stake) {
+        let (to, further) = (stake.panicked.clone(), stake.further.clone());
+        let (text, detail) = (text.to_owned(), String::new());
+        self.all.push(Casualty { offset, stream, text, reason: PANIC, detail, to, further });
         self.untold += 1;
     }
 
@@ -171,6 +190,7 @@ impl Graves {
         let fresh: Vec<&Casualty> = casualties
             .all
             .iter()
+            .filter(|casualty| casualty.to.as_ref().is_none_or(|to| to.contains(&out)))
             .filter(|casualty| !kept.contains(&(casualty.offset, casualty.stream)))
             .collect();
         if fresh.is_empty() {
@@ -221,13 +241,14 @@ impl Graves {
 }
 
 fn letter(node: u128, incarnation: Incarnation, path: &Path, casualty: &Casualty) -> Letter<'static> {
-    let id = record_id(node, incarnation, casualty.offset, casualty.stream).hex();
+    let Casualty { offset, stream, further, .. } = casualty;
+    let id = record_id(node, incarnation, further.as_ref(), *offset, *stream).hex();
     Letter {
         reason: casualty.reason,
         detail: casualty.detail.clone(),
         origin: Origin {
             file: Some(path.to_string_lossy().into_owned()),
-            offset: Some(casualty.offset),
+            offset: Some(*offset),
             record_id: Some(String::from_utf8_lossy(&id).into_owned()),
         },
         record: String::from_utf8_lossy(&casualty.text).into_owned(),
@@ -258,11 +279,13 @@ mod tests {
         let mut lines = Lines::new(text.as_bytes(), 0, false, 1 << 20, true);
         let count = casualties.lines(&mut lines, |casualties, line| {
             decoder.line(line.offset, line.bytes, line.cut, now, |message| {
-                casualties.message(&message, &mut work);
+                casualties.message(&message, &Stake::default(), &mut work);
             });
         });
         assert_eq!(count, text.lines().count() as u64);
-        casualties.rest(|casualties| decoder.flush(|message| casualties.message(&message, &mut work)));
+        casualties.rest(|casualties| {
+            decoder.flush(|message| casualties.message(&message, &Stake::default(), &mut work))
+        });
         assert!(decoder.open().is_empty());
         (out, casualties.all)
     }

@@ -26,6 +26,7 @@ mod drive;
 mod fairness;
 mod glance;
 mod held;
+mod instance;
 mod keeper;
 #[cfg(test)]
 mod model;
@@ -36,6 +37,8 @@ mod pipeline;
 mod preflight;
 mod rates;
 mod reload;
+#[cfg(test)]
+mod routing;
 mod run;
 mod standing;
 mod status;

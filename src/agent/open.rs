@@ -189,7 +189,11 @@ pub(super) fn merge(
         if tailer.entry(entry.incarnation).is_none() {
             // Met after the checkpoint, so not at a route's first start: it began at its beginning for all. If
             // the last checkpoint is not to be had, what is not in a buffer any more was delivered.
-            let route = config.routes.iter().find(|route| route.name == entry.route);
+            let names = || std::iter::once(&entry.route).chain(&entry.further);
+            let mut to: Vec<&DestinationName> = Vec::new();
+            for route in names().filter_map(|name| config.routes.iter().find(|route| route.name == *name)) {
+                to.extend(route.to.iter().filter(|name| !to.contains(name)).collect::<Vec<_>>());
+            }
             let began = |to: &DestinationName| {
                 let recovered = found
                     .iter()
@@ -197,9 +201,7 @@ pub(super) fn merge(
                     .and_then(|(_, files)| files.get(&entry.incarnation));
                 recovered.filter(|_| !is_last).map(|recovered| recovered.from.clone()).unwrap_or_default()
             };
-            entry.progress = route
-                .map(|route| route.to.iter().map(|to| Progress::at(to.clone(), began(to))).collect())
-                .unwrap_or_default();
+            entry.progress = to.into_iter().map(|to| Progress::at(to.clone(), began(to))).collect();
         }
         tailer.recovered(entry, now);
     }

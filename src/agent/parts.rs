@@ -16,6 +16,7 @@ use super::bell::Bell;
 use super::data_dir::DataDir;
 use super::drive::{Drive, Rewire};
 use super::glance::Glance;
+use super::instance;
 use super::keeper::{Keeper, Work};
 use super::open;
 use super::outlets::{Outlets, Place};
@@ -252,7 +253,8 @@ pub(super) fn plan(route: &RouteConfig, destinations: &[DestinationName]) -> Pla
     Plan {
         name: route.name.clone(),
         format: route.format,
-        chain: Chain::new(route.process.clone()),
+        header_lines: route.skip_header_lines,
+        chain: Chain::new(route.process.clone()).on(instance::this()),
         rate: route.rate_limit,
         layout: route.layout.clone(),
         to: route.to.iter().filter_map(out).collect(),

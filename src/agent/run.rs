@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 
 use super::config_file::ConfigFile;
 use super::data_dir::DataDirError;
+use super::instance;
 use super::parts::{Agent, bounded};
 use super::reload::{self, Ask, Asks};
 use crate::config::Config;
@@ -130,6 +131,10 @@ pub async fn run(mut config: Config, options: Options) -> Result<(), Failure> {
             "the admin port"
         });
     }
+    side.spawn(async {
+        instance::keep(instance::this()).await;
+        "what asks for the instance's metadata"
+    });
     let summary = agent.watched.clone().summarise(options.suppressed);
     side.spawn(async move {
         summary.await;

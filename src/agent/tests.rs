@@ -18,7 +18,6 @@ use crate::config;
 use crate::disk::{Disk, HostDisk};
 use crate::process::{Action, Chain, OnError, Parse, Parser, Step};
 use crate::source::DestinationName;
-use prometheus_client::registry::Registry;
 
 /// A log file, two destinations that nobody delivers to, and a step that panics over texts with `poison`.
 struct Bench {
@@ -106,14 +105,7 @@ impl Bench {
 
     /// What is counted of messages that were dropped.
     fn dropped(&self) -> Vec<String> {
-        let mut registry = Registry::default();
-        self.totals.register(&mut registry);
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-        text.lines()
-            .filter_map(|line| line.strip_prefix("messages_dropped_total"))
-            .map(str::to_owned)
-            .collect()
+        self.totals.told_of_dropped()
     }
 
     fn letters_folder(&self, destination: &str) -> PathBuf {

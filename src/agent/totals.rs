@@ -26,6 +26,8 @@ pub(super) struct Totals {
     pub records: Counter,
     /// Lines that were longer than `max_line`.
     pub cut: Counter,
+    /// Lines that were their file's header.
+    pub header_lines: Counter,
     /// Lines that were not in their route's format.
     pub malformed: Counter,
     /// Split lines that ended without their last part.
@@ -162,6 +164,17 @@ impl Totals {
         }
     }
 
+    /// What is counted of messages that were dropped, as the admin port tells it.
+    #[cfg(test)]
+    pub(super) fn told_of_dropped(&self) -> Vec<String> {
+        let mut registry = Registry::default();
+        self.register(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("memory takes it");
+        let counted = text.lines().filter_map(|line| line.strip_prefix("messages_dropped_total"));
+        counted.map(str::to_owned).collect()
+    }
+
     /// Puts them under their names.
     pub(super) fn register(&self, registry: &mut Registry) {
         let counters = [
@@ -171,6 +184,11 @@ impl Totals {
                 &self.records,
             ),
             ("lines_cut", "Lines longer than tail.max_line, of which the end is missing", &self.cut),
+            (
+                "lines_skipped",
+                "Lines passed over as their file's header (skip_header_lines)",
+                &self.header_lines,
+            ),
             (
                 "lines_malformed",
                 "Lines that are not in their route's format; their text is kept as it is",

@@ -1,6 +1,7 @@
 //! `kinetail check`: all that is wrong with a configuration, or where the files that exist now would go and what its
 //! tests come to.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -52,7 +53,7 @@ pub fn run(
                 writeln!(err, "warning: {warning}")?;
             }
             let files = list(&made);
-            writeln!(out, "{} is good: {}", config.display(), summary(&made, files.len()))?;
+            writeln!(out, "{} is good: {}", config.display(), summary(&made, distinct(&files)))?;
             out.write_all(report(&made, files).as_bytes())?;
             tests(&made, config, out, err)
         }
@@ -82,6 +83,11 @@ fn tests(made: &Config, file: &Path, out: &mut impl Write, err: &mut impl Write)
     }
     writeln!(err, "{}: {} of {tests} failed", file.display(), failed.len())?;
     Ok(Outcome::Failed)
+}
+
+/// A file is there once for each route that it falls under.
+fn distinct(files: &[(PathBuf, usize)]) -> usize {
+    files.iter().map(|(path, _)| path).collect::<BTreeSet<_>>().len()
 }
 
 fn summary(config: &Config, files: usize) -> String {
@@ -186,14 +192,14 @@ mod tests {
 
     use super::*;
 
-    /// The files below `folder`, each with the first route that takes it.
+    /// The files below `folder`, each with the routes that it falls under.
     fn walk(folder: &Path, config: &Config, found: &mut Vec<(PathBuf, usize)>) {
         for entry in fs::read_dir(folder).expect("a folder") {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
                 walk(&path, config, found);
-            } else if let Some(route) = config.routes.iter().position(|route| route.takes(&path)) {
-                found.push((path, route));
+            } else {
+                found.extend(config.routes_of(&path).into_iter().map(|route| (path.clone(), route)));
             }
         }
     }
@@ -230,20 +236,22 @@ mod tests {
   audit: {type: kinesis, stream: events, aggregation: none}
   spare: {type: directory, path: out}
 routes:
-  - {name: logs, files: 'ROOT/*.log', format: cri, to: [archive, audit]}
+  - {name: logs, files: 'ROOT/*.log', format: cri, to: [archive, audit], continue: true}
   - {files: 'ROOT/*.txt', to: audit}
-  - {name: none, files: 'ROOT/none/*.log', to: archive}
+  - {name: none, files: 'ROOT/none/*.log', format: cri, to: archive}
+  - {name: more, files: 'ROOT/*4.log', format: cri, to: audit}
 ",
         );
         assert_eq!(outcome, Outcome::Good);
         let named: String = (0..20).map(|number| format!("  ROOT/a{number:02}.log\n")).collect();
         let expected = format!(
-            "ROOT/k.yaml is good: 3 routes, 3 destinations, 27 files now
+            "ROOT/k.yaml is good: 4 routes, 3 destinations, 27 files now
 
 ROUTE    FORMAT  FILES  DESTINATIONS
 logs     cri        25  archive (firehose app), audit (kinesis events)
 route-2  plain       2  audit (kinesis events)
-none     plain       0  archive (firehose app)
+none     cri         0  archive (firehose app)
+more     cri         3  audit (kinesis events)
 
 logs: 25 files
 {named}  and 5 more
@@ -253,6 +261,11 @@ route-2: 2 files
   ROOT/b.txt
 
 none: no file falls to it now (ROOT/none/*.log)
+
+more: 3 files
+  ROOT/a04.log
+  ROOT/a14.log
+  ROOT/a24.log
 "
         );
         assert_eq!(out, expected);

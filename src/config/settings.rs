@@ -12,7 +12,7 @@ use crate::encode::Layout;
 use crate::kubernetes::PodPattern;
 use crate::process::{Condition, Step};
 use crate::source::{DestinationName, RouteName};
-use crate::tail::{Only, Pattern, RateLimit, Selection, StartAt, TailSettings};
+use crate::tail::{Only, Pattern, RateLimit, Selection, StartAt, TailSettings, routes_of};
 
 /// A configuration in which everything was checked: names resolve, patterns and templates compile, limits
 /// are the services'.
@@ -36,10 +36,18 @@ pub struct Config {
     pub log: LogSettings,
     /// In the order of the file.
     pub destinations: Vec<DestinationConfig>,
-    /// In the order of the file: the first match wins.
+    /// In the order of the file: the first match wins, unless it looks further.
     pub routes: Vec<RouteConfig>,
     /// Tests of the routing. The agent has no use for them.
     pub tests: Vec<TestCase>,
+}
+
+impl Config {
+    /// The routes that a file of this path falls under, in their order; the first says how it is read.
+    pub fn routes_of(&self, path: &std::path::Path) -> Vec<usize> {
+        let selections: Vec<Selection> = self.routes.iter().map(RouteConfig::selection).collect();
+        routes_of(&selections, path)
+    }
 }
 
 /// One entry of `destinations`.
@@ -64,10 +72,14 @@ pub struct RouteConfig {
     pub files: Vec<Pattern>,
     /// The files it leaves to later routes.
     pub exclude: Vec<Pattern>,
+    /// A file that it takes may fall under later routes, too.
+    pub go_on: bool,
     /// Of these, only those of the pods and containers named here.
     pub pods: Option<PodPattern>,
     /// How their lines are written.
     pub format: Format,
+    /// So many lines at the beginning of each file are passed over.
+    pub skip_header_lines: u32,
     /// Where reading begins in files that are there at the route's first ever start.
     pub start_at: StartAt,
     /// How fast they may be read.
@@ -83,7 +95,7 @@ pub struct RouteConfig {
 }
 
 impl RouteConfig {
-    /// Whether a file of this path falls to this route, as long as no earlier route takes it.
+    /// Whether a file of this path falls to this route, as long as no earlier route takes it for itself.
     pub fn takes(&self, path: &std::path::Path) -> bool {
         self.selection().takes(path)
     }
@@ -91,7 +103,7 @@ impl RouteConfig {
     /// Which files it takes, as discovery wants to know it.
     pub fn selection(&self) -> Selection {
         let only = self.pods.clone().map(|pods| Only::those(move |path| pods.matches(path)));
-        Selection { files: self.files.clone(), exclude: self.exclude.clone(), only }
+        Selection { files: self.files.clone(), exclude: self.exclude.clone(), only, go_on: self.go_on }
     }
 }
 

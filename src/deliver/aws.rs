@@ -5,6 +5,7 @@
 //! mounted yet) is tried again with every request, and the records wait in the buffer meanwhile.
 
 mod http;
+mod instance;
 mod link;
 
 use std::error::Error;
@@ -26,6 +27,7 @@ use super::settings::Aws;
 pub use http::HttpClients;
 use http::ca_bundle;
 pub(super) use http::proxy_of;
+pub use instance::{InstanceDescription, InstanceMetadata};
 pub(super) use link::Link;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

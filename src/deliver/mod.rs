@@ -47,7 +47,7 @@ mod template;
 mod testing;
 
 pub use answer::{Answer, Class, Failure, Outcome, classify};
-pub use aws::{ConnectError, HttpClients};
+pub use aws::{ConnectError, HttpClients, InstanceDescription, InstanceMetadata};
 pub use directory::LocalDirectory;
 pub use dispatch::{Dispatcher, Next};
 pub use entry::{Entry, Request};

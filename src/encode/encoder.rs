@@ -10,7 +10,7 @@ use super::layout::Layout;
 use super::string;
 use crate::event::{Fields, FileContext, LOG, Message, Value};
 use crate::record::RecordId;
-use crate::source::{Incarnation, Stream};
+use crate::source::{Incarnation, RouteName, Stream};
 
 /// Encodes the records of one incarnation of a file. Small: the constant part of a record and its id's.
 #[derive(Clone, Debug)]
@@ -58,6 +58,13 @@ impl Encoder {
             suffix.push(b'"');
         }
         Self { ids: Ids::new(node, incarnation), suffix: suffix.into(), layout, counts: Counts::default() }
+    }
+
+    /// The same for a route under which the file falls beside its first: its records have ids of their own.
+    #[must_use]
+    pub fn under(mut self, further: &RouteName) -> Self {
+        self.ids = self.ids.under(Some(further));
+        self
     }
 
     /// Appends the record of a message as it is, without a newline. `time_read` (see [`time_read()`]) is its

@@ -100,6 +100,16 @@ impl Layout {
         Self(Arc::new(Shape::new(names, nested_pod, false)))
     }
 
+    /// Whether a message's field of this name is kept under another, because the record's own has it.
+    pub fn is_own(&self, name: &str) -> bool {
+        !self.0.raw && self.0.is_own(name)
+    }
+
+    /// Whether a record is the message alone.
+    pub fn is_raw(&self) -> bool {
+        self.0.raw
+    }
+
     /// The message's text and nothing else; where steps took it apart, its fields as a JSON object.
     pub fn raw() -> Self {
         Self(Arc::new(Shape::new(Names::fluent_bit(), false, true)))

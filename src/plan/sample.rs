@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 
 use super::records::{Destinations, Recorded, keep};
-use crate::config::Config;
+use crate::config::{Config, RouteConfig};
 use crate::trial::{Stages, open, unrotated};
 use crate::units::ByteSize;
 
@@ -62,14 +62,14 @@ pub fn sample(config: &Config, dir: &Path, period: Option<Duration>) -> Result<R
     let mut recorded = Recorded::default();
     let mut untimed = Vec::new();
     for (number, path) in (0_u64..).zip(&files) {
-        let Some((route, shown)) = route_of(config, dir, path) else { continue };
+        let Some((routes, shown)) = routes_of(config, dir, path) else { continue };
         let room = MOST.0.saturating_sub(recorded.bytes);
         let text = read(path, room).map_err(|error| SampleError::Read { path: path.clone(), error })?;
         if text.len() as u64 > room {
             return Err(SampleError::TooLarge(dir.to_owned()));
         }
         let before = recorded.len();
-        if !add(config, route, &shown, number, &text, &mut recorded) {
+        if !add(config, &routes, &shown, number, &text, &mut recorded) {
             untimed.push(before..recorded.len());
         }
     }
@@ -92,37 +92,44 @@ pub fn sample(config: &Config, dir: &Path, period: Option<Duration>) -> Result<R
 /// Adds a file's records; whether its lines say when they were written.
 fn add(
     config: &Config,
-    route: usize,
+    routes: &[usize],
     path: &Path,
     number: u64,
     text: &[u8],
     recorded: &mut Recorded,
 ) -> bool {
-    let route = &config.routes[route];
-    let to = Destinations::of(config, route);
-    let mut stages = Stages::new(config, route, path, number, SystemTime::now(), false);
-    let mut last = None;
-    let mut timed = true;
-    let read = stages.read(text, |made| {
-        let time = made.message.time.and_then(|time| time.parse::<Timestamp>().ok());
-        // A line that is not in its file's format was written when its neighbour was.
-        last = time.and_then(|time| Duration::try_from(time.as_duration()).ok()).or(last);
-        timed &= last.is_some();
-        keep(made, last.unwrap_or_default(), &to, recorded);
-    });
-    // Bytes in memory can always be read.
-    recorded.bytes += read.unwrap_or_default();
+    // The first says how the file is read.
+    let first = &config.routes[routes[0]];
+    let (mut read, mut timed) = (0, true);
+    for route in routes.iter().map(|route| &config.routes[*route]) {
+        let route =
+            RouteConfig { format: first.format, skip_header_lines: first.skip_header_lines, ..route.clone() };
+        let to = Destinations::of(config, &route);
+        let mut stages = Stages::new(config, &route, path, number, SystemTime::now(), false);
+        let mut last = None;
+        let bytes = stages.read(text, |made| {
+            let time = made.message.time.and_then(|time| time.parse::<Timestamp>().ok());
+            // A line that is not in its file's format was written when its neighbour was.
+            last = time.and_then(|time| Duration::try_from(time.as_duration()).ok()).or(last);
+            timed &= last.is_some();
+            keep(made, last.unwrap_or_default(), &to, recorded);
+        });
+        // Bytes in memory can always be read.
+        read = bytes.unwrap_or_default();
+    }
+    recorded.bytes += read;
     timed
 }
 
-/// The route that takes a file, and the path that its records show. Rotated files are their log's.
-fn route_of(config: &Config, dir: &Path, path: &Path) -> Option<(usize, PathBuf)> {
+/// The routes that a file falls under, and the path that its records show. Rotated files are their log's.
+fn routes_of(config: &Config, dir: &Path, path: &Path) -> Option<(Vec<usize>, PathBuf)> {
     let under = Path::new("/").join(path.strip_prefix(dir).ok()?);
     [path.to_owned(), under]
         .into_iter()
         .flat_map(|path| [unrotated(&path), Some(path)])
         .flatten()
-        .find_map(|path| Some((config.routes.iter().position(|route| route.takes(&path))?, path)))
+        .map(|path| (config.routes_of(&path), path))
+        .find(|(routes, _)| !routes.is_empty())
 }
 
 /// A file's content, and no more than a byte beyond `most` of it.
@@ -200,6 +207,24 @@ routes:
         assert_eq!((&record["log"], &record["kubernetes"]["pod_name"]), (&"line 0".into(), &"web".into()));
         assert_eq!(record["file"], format!("/{POD}/0.log"));
         assert_eq!(recorded.rounds(1).count(), 120);
+    }
+
+    #[test]
+    fn a_file_of_several_routes_becomes_records_of_each_and_its_header_none() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "var/log/app.log", "head\na\nb\n");
+        let text = "
+destinations:
+  archive: {type: firehose, stream: a, packing: newline}
+  audit: {type: kinesis, stream: b, aggregation: none}
+routes:
+  - {files: /var/log/*.log, skip_header_lines: 1, continue: true, to: [archive, audit]}
+  - {files: /var/log/*.log, process: [{drop: {log: a}}], to: audit}
+";
+        let config = config::parse(text, "test", &|_| None).unwrap().config;
+        let recorded = sample(&config, dir.path(), Some(Duration::from_secs(60))).unwrap();
+        let count = |to: usize| recorded.rounds(to).map(|(_, records)| records.len()).sum::<usize>();
+        assert_eq!((count(0), count(1)), (2, 3));
     }
 
     #[test]

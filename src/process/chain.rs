@@ -1,15 +1,18 @@
 //! A route's steps, compiled.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
-use super::edit;
-use super::{Action, Condition, Context, OnError, Step};
+use super::{Action, Condition, Context, Instance, OnError, Step};
+use super::{edit, wrap};
 use crate::event::{Fields, Value};
 
 /// A route's steps, in order. Shared by all files of the route.
 #[derive(Debug, Default)]
 pub struct Chain {
     steps: Vec<Compiled>,
+    /// What knows of the machine, where steps may ask.
+    instance: Option<Instance>,
 }
 
 /// What the steps made of a message.
@@ -101,7 +104,20 @@ impl From<bool> for Done {
 impl Chain {
     /// Compiles the steps of a route.
     pub fn new(steps: Vec<Step>) -> Self {
-        Self { steps: steps.into_iter().map(Compiled::new).collect() }
+        Self { steps: steps.into_iter().map(Compiled::new).collect(), instance: None }
+    }
+
+    /// The same steps on this instance, which is told where one of them wants to know of it. Without an instance such
+    /// a step fails.
+    #[must_use]
+    pub fn on(mut self, instance: &Instance) -> Self {
+        for step in &self.steps {
+            if let Action::Ec2Metadata(metadata) = &step.action {
+                instance.want(metadata.refresh, Instant::now());
+            }
+        }
+        self.instance = Some(instance.clone());
+        self
     }
 
     /// There is nothing to do: messages can be encoded as they are.
@@ -130,7 +146,7 @@ impl Chain {
     ) -> Processed<'a> {
         let mut made = Processed { fields: spare.refill(context.message), time: None, fate: Fate::Send };
         for (index, step) in self.steps.iter().enumerate() {
-            let outcome = step.run(index, &mut made, context);
+            let outcome = step.run(index, &mut made, context, self.instance.as_ref());
             watch(index, step.name, outcome, &made);
             if made.fate != Fate::Send {
                 break;
@@ -173,11 +189,17 @@ impl Compiled {
         }
     }
 
-    fn run<'a>(&'a self, index: usize, made: &mut Processed<'a>, context: &Context<'_>) -> Outcome {
+    fn run<'a>(
+        &'a self,
+        index: usize,
+        made: &mut Processed<'a>,
+        context: &Context<'_>,
+        instance: Option<&Instance>,
+    ) -> Outcome {
         if self.when.as_ref().is_some_and(|when| !when.holds(&made.fields, context)) {
             return Outcome::Skipped;
         }
-        match self.apply(made, context) {
+        match self.apply(made, context, instance) {
             Done::Yes => Outcome::Done,
             Done::Dropped => {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -205,7 +227,12 @@ impl Compiled {
         }
     }
 
-    fn apply<'a>(&'a self, made: &mut Processed<'a>, context: &Context<'_>) -> Done {
+    fn apply<'a>(
+        &'a self,
+        made: &mut Processed<'a>,
+        context: &Context<'_>,
+        instance: Option<&Instance>,
+    ) -> Done {
         let fields = &mut made.fields;
         let dropped_if = |dropped| if dropped { Done::Dropped } else { Done::Yes };
         match &self.action {
@@ -213,6 +240,12 @@ impl Compiled {
             Action::Time(time) => time.apply(made, context).into(),
             Action::SingleLine(lines) => lines.apply(fields).into(),
             Action::Add(_) => edit::add(fields, &self.added).into(),
+            Action::AddMetadata(metadata) => {
+                metadata.apply(made, context);
+                Done::Yes
+            }
+            Action::Ec2Metadata(metadata) => metadata.apply(fields, instance).into(),
+            Action::AddBrackets => wrap::add_brackets(fields).into(),
             Action::Remove(names) => {
                 edit::remove(fields, names);
                 Done::Yes

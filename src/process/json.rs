@@ -7,7 +7,7 @@ use memchr::memchr2;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::event::{Field, Value};
+use crate::event::{Field, Fields, Value};
 
 /// The deepest nesting that is accepted, as in serde_json and below the limits of the common consumers: one
 /// hostile line must not make a consumer refuse what is packed with it.
@@ -40,6 +40,40 @@ fn read<'a, 'f>(
 pub(super) fn object_text(text: &str) -> Option<&str> {
     let value: &RawValue = is_candidate(text).then(|| serde_json::from_str(text).ok())??;
     Some(value.get())
+}
+
+/// Fields as one JSON object. Bytes that are not UTF-8 stay as they are, for the encoder to count and replace.
+pub(super) fn write_fields(fields: &Fields<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_object(fields, &mut out);
+    out
+}
+
+fn write_object(fields: &Fields<'_>, out: &mut Vec<u8>) {
+    out.push(b'{');
+    for (index, field) in fields.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write_text(field.name.as_bytes(), out);
+        out.push(b':');
+        match &field.value {
+            Value::Text(text) => write_text(text, out),
+            Value::Raw(json) => out.extend_from_slice(json.as_bytes()),
+            Value::Object(fields) => write_object(fields, out),
+        }
+    }
+    out.push(b'}');
+}
+
+fn write_text(text: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    for chunk in text.utf8_chunks() {
+        let quoted = serde_json::Value::from(chunk.valid()).to_string();
+        out.extend_from_slice(&quoted.as_bytes()[1..quoted.len() - 1]);
+        out.extend_from_slice(chunk.invalid());
+    }
+    out.push(b'"');
 }
 
 /// Whether it may be an object, told from its first byte: most messages are not, and an error costs more.

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use super::chain::Processed;
 use super::{
-    Condition, Context, Flatten, Keys, Level, Nest, Parse, Redact, Sample, TimeFormat, Truncate, reach,
+    AddMetadata, Condition, Context, Ec2Metadata, Flatten, Keys, Level, Nest, Parse, Redact, Sample,
+    TimeFormat, Truncate, reach,
 };
-use crate::event::{Fields, LOG, Value, is_own_field};
+use crate::event::{Fields, LOG, Value};
 
 /// One step; a route has a list of them, done in order.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +34,12 @@ pub enum Action {
     SingleLine(SingleLine),
     /// `add: {name: value, …}`: sets fields; values are strings, numbers, booleans or null.
     Add(Vec<(String, serde_json::Value)>),
+    /// `add_metadata: …`
+    AddMetadata(AddMetadata),
+    /// `ec2_metadata: …`
+    Ec2Metadata(Ec2Metadata),
+    /// `add_brackets: {}`: puts the text into braces.
+    AddBrackets,
     /// `remove: [name, …]`; a name with dots reaches into objects.
     Remove(Vec<String>),
     /// `rename: {from: to, …}`. All are taken away under their old names before any is set under its new one,
@@ -143,6 +150,9 @@ impl Step {
             Action::Time(_) => "time",
             Action::SingleLine(_) => "single_line",
             Action::Add(_) => "add",
+            Action::AddMetadata(_) => "add_metadata",
+            Action::Ec2Metadata(_) => "ec2_metadata",
+            Action::AddBrackets => "add_brackets",
             Action::Remove(_) => "remove",
             Action::Rename(_) => "rename",
             Action::Flatten(_) => "flatten",
@@ -159,30 +169,32 @@ impl Step {
         }
     }
 
-    /// The names this step is told to set that belong to the record itself, or lie inside of such a field. No
-    /// step can set these, so a configuration that asks for it is in error.
-    pub fn own_names(&self) -> Vec<&str> {
+    /// The names this step is told to set that belong to the record itself, as `is_own` tells, or lie inside of such
+    /// a field. No step can set these: what is left under them is kept under another name.
+    pub fn own_names(&self, is_own: impl Fn(&str) -> bool) -> Vec<&str> {
         let mut names: Vec<&str> = match &self.action {
             Action::Parse(parse) => parse.under.as_deref().into_iter().collect(),
             Action::Add(fields) => fields.iter().map(|(name, _)| &**name).collect(),
             Action::Rename(names) => names.values().map(|to| &**to).collect(),
             Action::Nest(nest) => vec![&nest.under],
             Action::Level(level) => vec![&level.to],
+            Action::Ec2Metadata(metadata) => metadata.under.as_deref().into_iter().collect(),
             _ => Vec::new(),
         };
         names.extend(self.error_field.as_deref());
-        let is_own = |name: &&str| name.split('.').next().is_some_and(is_own_field);
-        names.into_iter().filter(is_own).collect()
+        names.retain(|name| name.split('.').next().is_some_and(&is_own));
+        names
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::is_own_field;
     use crate::process::Parser;
 
     fn own_names(action: Action) -> Vec<String> {
-        Step::from(action).own_names().into_iter().map(str::to_owned).collect()
+        Step::from(action).own_names(is_own_field).into_iter().map(str::to_owned).collect()
     }
 
     #[test]
@@ -198,6 +210,6 @@ mod tests {
         let under = Parse { under: Some("stream".into()), ..Parse::with(Parser::Json) };
         assert_eq!(own_names(Action::Parse(under)), ["stream"]);
         let marked = Step { error_field: Some("time".into()), ..Action::Remove(Vec::new()).into() };
-        assert_eq!(marked.own_names(), ["time"]);
+        assert_eq!(marked.own_names(is_own_field), ["time"]);
     }
 }

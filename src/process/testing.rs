@@ -1,7 +1,7 @@
 //! What tests of steps share.
 
 use super::{Context, json};
-use crate::event::{Fields, Message, Value};
+use crate::event::{Fields, Message};
 
 /// The context of a message that was read at the beginning of 2026.
 pub(crate) fn context<'c>(message: &'c Message<'c>) -> Context<'c> {
@@ -17,13 +17,5 @@ pub(crate) fn fields(object: &str) -> Fields<'_> {
 
 /// The JSON text of fields, in their order.
 pub(crate) fn text(fields: &Fields<'_>) -> String {
-    let member = |field: &crate::event::Field<'_>| {
-        let value = match &field.value {
-            Value::Text(text) => serde_json::Value::from(String::from_utf8_lossy(text)).to_string(),
-            Value::Raw(json) => json.to_string(),
-            Value::Object(fields) => text(fields),
-        };
-        format!("{}:{value}", serde_json::Value::from(&*field.name))
-    };
-    format!("{{{}}}", fields.iter().map(member).collect::<Vec<_>>().join(","))
+    String::from_utf8_lossy(&json::write_fields(fields)).into_owned()
 }

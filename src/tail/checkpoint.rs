@@ -66,6 +66,9 @@ pub struct Entry {
     pub moved_to: Option<PathBuf>,
     /// The route that it fell to.
     pub route: RouteName,
+    /// Those that it falls under beside it, because routes look further.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further: Vec<RouteName>,
     /// Its first bytes.
     pub fingerprint: Fingerprint,
     /// The bytes before the furthest offset that was read.
@@ -295,6 +298,7 @@ mod tests {
                 home: Some("/data/a.log".into()),
                 moved_to: Some("/var/log/a.log.1".into()),
                 route: "r".into(),
+                further: vec!["s".into()],
                 fingerprint: Fingerprint::of(b"abc"),
                 proof: Proof::of(b"abc", 3),
                 status: Status::Following,

@@ -19,6 +19,8 @@ pub struct Selection {
     pub exclude: Vec<Pattern>,
     /// Of what the patterns take, it takes only these.
     pub only: Option<Only>,
+    /// What it takes may fall under later routes, too.
+    pub go_on: bool,
 }
 
 /// A condition on paths, said by somebody else.
@@ -52,12 +54,26 @@ pub fn route_of(routes: &[Selection], path: &Path) -> Option<usize> {
     routes.iter().position(|route| route.takes(path))
 }
 
+/// All of these that a path falls under: the first that takes it and, as long as they look further, those after it.
+pub fn routes_of(routes: &[Selection], path: &Path) -> Vec<usize> {
+    let mut all = Vec::new();
+    for (index, route) in routes.iter().enumerate() {
+        if route.takes(path) {
+            all.push(index);
+            if !route.go_on {
+                break;
+            }
+        }
+    }
+    all
+}
+
 /// A file that a route wants.
 #[derive(Clone, Debug)]
 pub struct Found {
     /// By its pattern's path; links in it are not resolved.
     pub path: PathBuf,
-    /// The index of the route.
+    /// The index of the first route that takes it.
     pub route: usize,
     /// Which file it is.
     pub id: FileId,
@@ -222,7 +238,7 @@ mod tests {
         let patterns = |texts: &[&str]| {
             texts.iter().map(|text| Pattern::new(&format!("{}{text}", root.display())).unwrap()).collect()
         };
-        Selection { files: patterns(files), exclude: patterns(exclude), only: None }
+        Selection { files: patterns(files), exclude: patterns(exclude), only: None, go_on: false }
     }
 
     fn names(root: &Path, routes: &[Selection]) -> Vec<(String, usize)> {
@@ -256,6 +272,30 @@ mod tests {
                 ("pods/b_y_2/app/0.log".into(), 1)
             ]
         );
+    }
+
+    #[test]
+    fn a_route_that_looks_further_leaves_its_files_to_later_ones_too() {
+        let root = Path::new("/logs");
+        let further = |files| Selection { go_on: true, ..selection(root, files, &[]) };
+        let routes = [
+            further(&["/a*.log"]),
+            selection(root, &["/b.log"], &[]),
+            further(&["/*.log"]),
+            selection(root, &["/*.log"], &["/a2.log"]),
+            selection(root, &["/*.log"], &[]),
+        ];
+        for (name, expected) in [
+            ("a1.log", vec![0, 2, 3]),
+            ("a2.log", vec![0, 2, 4]),
+            ("b.log", vec![1]),
+            ("c.log", vec![2, 3]),
+            ("x.txt", vec![]),
+        ] {
+            let path = root.join(name);
+            assert_eq!(routes_of(&routes, &path), expected, "{name}");
+            assert_eq!(route_of(&routes, &path), expected.first().copied());
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ mod watch;
 
 pub use checkpoint::{Checkpoint, Entry, Progress, Repair, Status};
 pub use content::ReadOutcome;
-pub use discovery::{Only, Roots, Selection, walk};
+pub use discovery::{Only, Roots, Selection, routes_of, walk};
 pub use lines::{Line, Lines};
 pub use pattern::{Pattern, PatternError};
 pub use rate::{Bucket, RateLimit, RatePer, WhenExceeded};

@@ -22,6 +22,8 @@ const LINE_OVERHEAD: usize = 64 << 10;
 pub struct Stages {
     decoder: Decoder,
     longest: usize,
+    /// Lines at the beginning that are no messages.
+    header: u32,
     work: Work,
 }
 
@@ -104,6 +106,7 @@ impl Stages {
         Self {
             decoder: Decoder::new(route.format, Limits { max_message }),
             longest: max_message.saturating_add(LINE_OVERHEAD),
+            header: route.skip_header_lines,
             work: Work {
                 encoder: Encoder::with(route.layout.clone(), 1, Incarnation(number.into()), file),
                 chain: Chain::new(route.process.clone()),
@@ -129,7 +132,7 @@ impl Stages {
     ///
     /// When it cannot be read.
     pub fn read(&mut self, mut from: impl Read, mut take: impl FnMut(&Made<'_>)) -> io::Result<u64> {
-        let Self { decoder, longest, work } = self;
+        let Self { decoder, longest, header, work } = self;
         let now = Instant::now();
         let (mut buffer, mut offset, mut mid_line) = (Vec::new(), 0_u64, false);
         loop {
@@ -146,6 +149,10 @@ impl Stages {
             let mut lines = Lines::new(&buffer, offset, mid_line, *longest, last);
             for line in lines.by_ref() {
                 work.starts.push(line.offset);
+                if *header > 0 {
+                    *header -= 1;
+                    continue;
+                }
                 decoder.line(line.offset, line.bytes, line.cut, now, |message| {
                     work.message(&message, &mut take)
                 });

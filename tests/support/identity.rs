@@ -24,6 +24,13 @@ use super::endpoint::patiently;
 
 const IMDS_TOKEN: &str = "imds-token";
 
+/// As the service writes it.
+const DOCUMENT: &str = r#"{
+  "accountId" : "123456789012", "architecture" : "x86_64", "availabilityZone" : "eu-central-1a",
+  "billingProducts" : null, "imageId" : "ami-0a1b", "instanceId" : "i-0c6a", "instanceType" : "m6i.large",
+  "privateIp" : "10.0.0.7", "region" : "eu-central-1", "version" : "2017-09-30"
+}"#;
+
 /// What was asked for, and what it was asked with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
@@ -187,6 +194,10 @@ async fn answer(
         }
         // IMDSv1 is refused, as on nodes that are set up well.
         (Method::GET, path) if path.starts_with("/latest/") && !with_token => text(401, String::new()),
+        (Method::GET, "/latest/dynamic/instance-identity/document") => text(200, DOCUMENT.into()),
+        (Method::GET, "/latest/meta-data/tags/instance") => text(200, "Name\nteam:of".into()),
+        (Method::GET, "/latest/meta-data/tags/instance/Name") => text(200, "node 7".into()),
+        (Method::GET, "/latest/meta-data/tags/instance/team:of") => text(200, "pay".into()),
         (Method::GET, "/latest/meta-data/placement/region") => text(200, "eu-central-1".into()),
         (Method::GET, "/latest/meta-data/iam/security-credentials/") => text(200, "node-role".into()),
         (Method::GET, "/latest/meta-data/iam/security-credentials/node-role") => {

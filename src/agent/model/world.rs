@@ -184,7 +184,8 @@ impl World {
             for line in &life.lines {
                 let Some(id) = ids.get(&line.number) else { continue };
                 let right = incarnations.iter().any(|incarnation| {
-                    record_id(agent.node(), *incarnation, line.start, line.stream).hex() == id.as_bytes()
+                    record_id(agent.node(), *incarnation, None, line.start, line.stream).hex()
+                        == id.as_bytes()
                 });
                 assert!(right, "line {} has an id that is of no known file and its place", line.number);
             }

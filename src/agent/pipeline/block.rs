@@ -1,21 +1,23 @@
 //! A turn of one cursor: a block of lines is read, decoded, processed and encoded.
 
+use std::io;
 use std::time::{Instant, SystemTime};
 
 use tracing::warn;
 
+use super::Pipeline;
 use super::append::Stuck;
+use super::emit::Emit;
 use super::lane::Lane;
 use super::rate::{GivenUp, LEAST};
-use super::{Pipeline, Plan};
 use crate::agent::casualties::Casualties;
-use crate::encode::{self, Encoder};
-use crate::event::{Fields, Message};
-use crate::process::{Context, Fate, StepCounts};
+use crate::encode;
+use crate::event::Fields;
+use crate::process::StepCounts;
 use crate::record::Records;
 use crate::source::{Incarnation, Position};
 use crate::tail::identity::Proof;
-use crate::tail::{Bucket, Lines, ReadOutcome, WhenExceeded};
+use crate::tail::{Lines, ReadOutcome, WhenExceeded};
 
 /// What a turn reads at most. Large enough that a frame's fixed cost does not count, small enough that many
 /// files get their turn soon.
@@ -27,7 +29,7 @@ const LINE_OVERHEAD: usize = 64 << 10;
 pub(super) struct Scratch {
     pub(super) block: Vec<u8>,
     pub(super) records: Records,
-    /// What of them goes to destinations that have a condition.
+    /// What of them goes to destinations that have a condition; of a file of several routes, to each.
     pub(super) selected: Vec<(usize, Records)>,
     pub(super) casualties: Casualties,
     pub(super) fields: Fields<'static>,
@@ -98,6 +100,7 @@ impl Pipeline {
         scratch: &mut Scratch,
     ) -> Turn {
         let limit = lane.limit(index);
+        lane.begin(index, &self.plans);
         let max_line = self.settings.max_line.0 as usize + LINE_OVERHEAD;
         let rereading = lane.cursors[index].is_rereading();
         let mut bucket = self.bucket(incarnation, lane, index, now);
@@ -112,23 +115,23 @@ impl Pipeline {
         let at = cursor.proof.end;
         let limit = if rereading { Some(cursor.position.offset) } else { limit };
         let mid_line = cursor.position.mid_line && !rereading;
+        let first_header = match self.header(incarnation, lane, at, mid_line, now) {
+            Ok(header) => header,
+            Err(error) => return self.unreadable(incarnation, &error),
+        };
+        let cursor = &mut lane.cursors[index];
         let mut room = limit.map_or(usize::MAX, |limit| (limit - at) as usize);
         let mut want = share.min(room);
         if let Some(bucket) = bucket.as_ref().filter(|bucket| bucket.when_exceeded() == WhenExceeded::Pause) {
             want = want.min(bucket.bytes().max(LEAST));
         }
         let before = bucket;
-        let (consumed, mid_line, full, count, given_up, nowhere) = loop {
+        let (consumed, mid_line, full, count, given_up, header) = loop {
             bucket = before;
             let read = match self.tailer.read(incarnation, &cursor.proof, want, &mut scratch.block, now) {
                 Ok(ReadOutcome::Bytes(read)) => read,
                 Ok(ReadOutcome::Replaced) => return Turn::Replaced,
-                Err(error) => {
-                    let path =
-                        self.tailer.entry(incarnation).map(|entry| entry.path.clone()).unwrap_or_default();
-                    warn!(event = "read_failed", path = %path.display(), %error, "the file cannot be read; it is tried again");
-                    return Turn::Failed;
-                }
+                Err(error) => return self.unreadable(incarnation, &error),
             };
             let full = read == want;
             let last = !full
@@ -136,21 +139,14 @@ impl Pipeline {
                 && !cursor.is_repair()
                 && (to_end || self.tailer.has_ended(incarnation, now));
             scratch.records.clear();
-            let plan = &self.plans[lane.route];
-            scratch.selected.retain(|(out, _)| plan.when.iter().any(|(other, _)| other == out));
-            for (out, _) in &plan.when {
-                match scratch.selected.iter_mut().find(|(other, _)| other == out) {
-                    Some((_, records)) => records.clear(),
-                    None => scratch.selected.push((*out, Records::default())),
-                }
-            }
+            scratch.select(&lane.branches, &self.plans, &cursor.to);
             scratch.casualties.clear();
             let mut lines = Lines::new(&scratch.block, at, mid_line, max_line, last);
             let time_read = encode::time_read(wall);
             let mut emit = Emit {
-                encoder: &mut lane.encoder,
-                plan,
-                nowhere: 0,
+                branches: &mut lane.branches,
+                stakes: &lane.stakes,
+                plans: &self.plans,
                 records: &mut scratch.records,
                 selected: &mut scratch.selected,
                 fields: &mut scratch.fields,
@@ -160,9 +156,13 @@ impl Pipeline {
                 given_up: GivenUp::default(),
             };
             let casualties = &mut scratch.casualties;
+            let mut header = first_header;
             let count = casualties.lines(&mut lines, |casualties, line| {
+                if header.holds(line.offset) {
+                    return;
+                }
                 cursor.decoder.line(line.offset, line.bytes, line.cut, now, |message| {
-                    casualties.message(&message, |message| emit.message(message));
+                    emit.message(&message, casualties);
                 });
             });
             let consumed = lines.consumed();
@@ -178,30 +178,33 @@ impl Pipeline {
                 // Of a group that is read again the rest may be still to come.
                 if !rereading || at + consumed as u64 >= cursor.position.offset {
                     cursor.decoder.flush_older_than(now, self.settings.flush_after, |message| {
-                        casualties.message(&message, |message| emit.message(message));
+                        emit.message(&message, casualties);
                     });
                 }
                 if last {
                     cursor.decoder.flush(|message| {
-                        casualties.message(&message, |message| emit.message(message));
+                        emit.message(&message, casualties);
                     });
                 }
             });
-            let (given_up, nowhere) = (emit.given_up, emit.nowhere);
+            let given_up = emit.given_up;
             if cursor.decoder.wants_text() {
                 cursor.read_again();
                 // What was made of this block is made once more.
-                lane.encoder.take_counts();
-                self.plans[lane.route].chain.take_counts();
+                for branch in &mut lane.branches {
+                    branch.encoder.take_counts();
+                    self.plans[branch.route].chain.take_counts();
+                }
                 return Turn::More;
             }
             if rereading {
                 // They are dead letters already.
                 casualties.clear();
             }
-            break (consumed, lines.mid_line(), full, count, given_up, nowhere);
+            break (consumed, lines.mid_line(), full, count, given_up, header);
         };
         self.count(lane, index);
+        lane.header_end = header.end;
         let cursor = &mut lane.cursors[index];
         let end = at + consumed as u64;
         let proof = if consumed == 0 { cursor.proof } else { Proof::of(&scratch.block[..consumed], end) };
@@ -230,9 +233,13 @@ impl Pipeline {
         }
         if !all && is_first {
             self.totals.read(&self.routes[lane.route], count, end - at);
-            let plan = &self.plans[lane.route];
-            let counts = StepCounts { step: plan.chain.len(), name: "to", failed: 0, dropped: nowhere };
-            self.totals.count_step(plan.name.as_str(), &counts);
+            self.totals.header_lines.inc_by(header.skipped);
+            for branch in &lane.branches {
+                let plan = &self.plans[branch.route];
+                let (step, dropped) = (plan.chain.len(), branch.nowhere);
+                let counts = StepCounts { step, name: "to", failed: 0, dropped };
+                self.totals.count_step(plan.name.as_str(), &counts);
+            }
         }
         // They stay where they are; the log file is their buffer until there is room.
         if !lane.leave_behind(index, &to, room, self.plans[lane.route].format, self.limits()) {
@@ -244,86 +251,25 @@ impl Pipeline {
         if full && consumed > 0 { Turn::More } else { Turn::End }
     }
 
+    fn unreadable(&self, incarnation: Incarnation, error: &io::Error) -> Turn {
+        let path = self.tailer.entry(incarnation).map(|entry| entry.path.clone()).unwrap_or_default();
+        warn!(event = "read_failed", path = %path.display(), %error, "the file cannot be read; it is tried again");
+        Turn::Failed
+    }
+
     fn count(&mut self, lane: &mut Lane, index: usize) {
         let decoded = lane.cursors[index].decoder.take_counts();
         self.totals.malformed.inc_by(decoded.malformed);
         self.totals.cut.inc_by(decoded.cut);
         self.totals.unfinished.inc_by(decoded.unfinished);
-        let encoded = lane.encoder.take_counts();
-        self.totals.invalid_utf8.inc_by(encoded.invalid_utf8);
-        self.totals.renamed_fields.inc_by(encoded.renamed_fields);
-        let plan = &self.plans[lane.route];
-        for counts in plan.chain.take_counts() {
-            self.totals.count_step(plan.name.as_str(), &counts);
-        }
-    }
-}
-
-/// Where decoded messages go.
-struct Emit<'a> {
-    encoder: &'a mut Encoder,
-    plan: &'a Plan,
-    /// Messages that went to no destination.
-    nowhere: u64,
-    records: &'a mut Records,
-    selected: &'a mut [(usize, Records)],
-    pub(super) fields: &'a mut Fields<'static>,
-    time_read: &'a str,
-    now: Instant,
-    /// What may still come out, where the rest is given up.
-    bucket: Option<&'a mut Bucket>,
-    given_up: GivenUp,
-}
-
-impl Emit<'_> {
-    /// Returns the name of a step that makes a dead letter of the message.
-    fn message(&mut self, message: &Message<'_>) -> Option<&'static str> {
-        let Self { encoder, plan, nowhere, records, selected, fields, time_read, now, bucket, given_up } =
-            self;
-        if let Some(bucket) = bucket {
-            let bytes = message.body.len() as u64;
-            if bucket.empty_until(*now).is_some() {
-                given_up.messages += 1;
-                given_up.bytes += bytes;
-                return None;
+        for branch in &mut lane.branches {
+            let encoded = branch.encoder.take_counts();
+            self.totals.invalid_utf8.inc_by(encoded.invalid_utf8);
+            self.totals.renamed_fields.inc_by(encoded.renamed_fields);
+            let plan = &self.plans[branch.route];
+            for counts in plan.chain.take_counts() {
+                self.totals.count_step(plan.name.as_str(), &counts);
             }
-            bucket.take(bytes, 1);
         }
-        if plan.to.is_empty() {
-            *nowhere += 1;
-            return None;
-        }
-        if plan.chain.is_empty() && plan.when.is_empty() {
-            records.push_with(|out| {
-                encoder.encode(message, time_read, out);
-                true
-            });
-            return None;
-        }
-        let context = Context { message, time_read };
-        let made = plan.chain.run(&context, std::mem::take(*fields));
-        let failed = match made.fate {
-            Fate::Send => {
-                let message = Message { time: made.time.as_deref().or(message.time), ..*message };
-                records.push_with(|out| {
-                    encoder.encode_fields(&message, &made.fields, time_read, out);
-                    true
-                });
-                let mut wanted = plan.when.len() < plan.to.len();
-                for (out, when) in &plan.when {
-                    if when.holds(&made.fields, &context) {
-                        wanted = true;
-                        let of = selected.iter_mut().filter(|(other, _)| other == out);
-                        of.for_each(|(_, selected)| selected.push_last_of(records));
-                    }
-                }
-                *nowhere += u64::from(!wanted);
-                None
-            }
-            Fate::Drop => None,
-            Fate::DeadLetter(step) => Some(step.name),
-        };
-        **fields = made.fields.recycle();
-        failed
     }
 }

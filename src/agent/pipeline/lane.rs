@@ -1,5 +1,7 @@
 //! One file on its way: where each of its destinations reads, and what turns its lines into records.
 
+use super::Plan;
+use crate::agent::casualties::Stake;
 use crate::decode::{Decoder, Format, Limits};
 use crate::encode::Encoder;
 use crate::source::Position;
@@ -8,9 +10,14 @@ use crate::tail::identity::Proof;
 
 /// One file. Usually all its destinations move together in one cursor.
 pub(super) struct Lane {
-    /// The index of its route.
+    /// The index of its first route, which says how it is read.
     pub(super) route: usize,
-    pub(super) encoder: Encoder,
+    /// What makes records of its messages: one for each of the routes that it falls under.
+    pub(super) branches: Vec<Branch>,
+    /// For each of them who loses a message on its way through it.
+    pub(super) stakes: Vec<Stake>,
+    /// Where its header ends, once that was seen.
+    pub(super) header_end: Option<u64>,
     pub(super) cursors: Vec<Cursor>,
     /// The last turn in which a buffer took something of it.
     pub(super) served: u64,
@@ -18,6 +25,17 @@ pub(super) struct Lane {
     pub(super) retry: bool,
     /// What it may read, where its route limits each file.
     pub(super) bucket: Option<Bucket>,
+}
+
+/// A route of a file: what becomes of each message under it.
+pub(super) struct Branch {
+    /// The index of the route.
+    pub(super) route: usize,
+    pub(super) encoder: Encoder,
+    /// The cursor whose turn it is has one of its destinations, or it has none at all.
+    pub(super) wanted: bool,
+    /// How many messages of the block went to none of its destinations.
+    pub(super) nowhere: u64,
 }
 
 /// Destinations that read a file together.
@@ -72,6 +90,16 @@ fn proof_at(offset: u64, proof: Proof) -> Proof {
 }
 
 impl Lane {
+    /// Prepares the branches for a block that is read for a cursor.
+    pub(super) fn begin(&mut self, index: usize, plans: &[Plan]) {
+        let to = &self.cursors[index].to;
+        for branch in &mut self.branches {
+            let plan = &plans[branch.route];
+            branch.wanted = plan.to.is_empty() || plan.to.iter().any(|out| to.contains(out));
+            branch.nowhere = 0;
+        }
+    }
+
     /// Whether a destination has no room for it.
     pub(super) fn is_blocked(&self) -> bool {
         self.cursors.iter().any(|cursor| cursor.blocked.is_some())

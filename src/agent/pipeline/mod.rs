@@ -7,7 +7,9 @@
 mod append;
 mod block;
 mod blocked;
+mod emit;
 mod groups;
+mod header;
 mod lane;
 mod measure;
 mod rate;
@@ -24,10 +26,10 @@ use std::time::{Instant, SystemTime};
 pub(super) use self::block::BLOCK;
 use self::block::{Scratch, Turn};
 use self::groups::Groups;
-use self::lane::{Cursor, Lane};
+use self::lane::{Branch, Cursor, Lane};
 pub(super) use self::rewire::Rewired;
 use self::unread::Unread;
-use super::casualties::Graves;
+use super::casualties::{Graves, Stake};
 use super::open::nowhere;
 use super::totals::{RouteTotals, Totals};
 use crate::buffer::{Appender, DeadLetters};
@@ -42,6 +44,8 @@ use crate::tail::{Bucket, RateLimit, TailSettings, Tailer};
 pub(super) struct Plan {
     pub(super) name: RouteName,
     pub(super) format: Format,
+    /// So many lines at the beginning of each file are no messages.
+    pub(super) header_lines: u32,
     pub(super) chain: Chain,
     /// How fast its files may be read.
     pub(super) rate: Option<RateLimit>,
@@ -251,12 +255,31 @@ impl Pipeline {
             return None;
         }
         let route = self.plans.iter().position(|plan| plan.name == entry.route)?;
-        let plan = &self.plans[route];
+        let further = entry.further.iter();
+        let further = further.filter_map(|name| self.plans.iter().position(|plan| plan.name == *name));
+        let routes: Vec<usize> = std::iter::once(route).chain(further).collect();
         let kubernetes = Pod::from_path(&entry.path).map(|pod| pod.fields());
         let context = FileContext { path: &entry.path, host: &self.host, kubernetes: kubernetes.as_ref() };
-        let encoder = Encoder::with(plan.layout.clone(), self.node, incarnation, context);
+        let branches: Vec<Branch> = routes
+            .iter()
+            .map(|route| {
+                let plan = &self.plans[*route];
+                let encoder = Encoder::with(plan.layout.clone(), self.node, incarnation, context);
+                let is_first = plan.name == entry.route;
+                let encoder = if is_first { encoder } else { encoder.under(&plan.name) };
+                Branch { route: *route, encoder, wanted: true, nowhere: 0 }
+            })
+            .collect();
+        let stakes = stakes(&routes, &self.plans);
+        let format = self.plans[route].format;
+        let mut outs: Vec<usize> = Vec::new();
+        for out in routes.iter().flat_map(|route| &self.plans[*route].to) {
+            if !outs.contains(out) {
+                outs.push(*out);
+            }
+        }
         let mut cursors: Vec<Cursor> = Vec::new();
-        for out in &plan.to {
+        for out in &outs {
             let name = self.outs[*out].queue().name();
             let Some(progress) = entry.progress.iter().find(|progress| progress.to == *name) else {
                 continue;
@@ -265,17 +288,26 @@ impl Pipeline {
                 Some(cursor) => cursor.to.push(*out),
                 None => {
                     let position = progress.position.clone();
-                    cursors.push(Cursor::at(vec![*out], position, entry.proof, plan.format, limits));
+                    cursors.push(Cursor::at(vec![*out], position, entry.proof, format, limits));
                 }
             }
         }
-        if plan.to.is_empty() {
+        if outs.is_empty() {
             let read = entry.progress.iter().find(|progress| progress.to == nowhere())?;
-            cursors.push(Cursor::at(Vec::new(), read.position.clone(), entry.proof, plan.format, limits));
+            cursors.push(Cursor::at(Vec::new(), read.position.clone(), entry.proof, format, limits));
         }
         let repairs = entry.repairs.clone();
-        self.lanes
-            .insert(incarnation, Lane { route, encoder, cursors, served: 0, retry: false, bucket: None });
+        let lane = Lane {
+            route,
+            branches,
+            stakes,
+            header_end: None,
+            cursors,
+            served: 0,
+            retry: false,
+            bucket: None,
+        };
+        self.lanes.insert(incarnation, lane);
         for repair in &repairs {
             self.add_repair(incarnation, repair);
         }
@@ -318,4 +350,18 @@ impl Pipeline {
         while self.turn(now, wall, true) {}
         self.hurried = hurried;
     }
+}
+
+/// Who loses a message on its way through each of the routes of a file. Of a file with one route it is everybody.
+fn stakes(routes: &[usize], plans: &[Plan]) -> Vec<Stake> {
+    if routes.len() == 1 {
+        return vec![Stake::default()];
+    }
+    let later = |at: usize| routes[at..].iter().flat_map(|route| plans[*route].to.iter().copied()).collect();
+    let stake = |(at, route): (usize, &usize)| Stake {
+        further: (at > 0).then(|| plans[*route].name.clone()),
+        failed: Some(plans[*route].to.clone()),
+        panicked: Some(later(at)),
+    };
+    routes.iter().enumerate().map(stake).collect()
 }

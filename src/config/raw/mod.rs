@@ -37,7 +37,9 @@ pub(super) use routes::{FormatName, PodMatch, Rate, RateOf, Route, StartPosition
 pub(super) use scalar::{
     FieldName, FilePath, Folder, Form, Glob, Listen, LogFilter, Name, NameGlob, Size, Text, Time,
 };
-pub(super) use steps::{BesideStep, OnErrorName, PresetName, Redact, Step, StepAction, TimeStep};
+pub(super) use steps::{
+    AddBrackets, BesideStep, OnErrorName, PresetName, Redact, Step, StepAction, TimeStep,
+};
 
 use super::settings::AdminSettings;
 use crate::buffer::{BufferSettings, Durability};
@@ -79,7 +81,7 @@ pub(super) struct File {
             `local: {type: directory, path: …}`")
     )]
     pub(super) destinations: Option<Entries<Destination>>,
-    /// Which files go where. A file belongs to the first route that takes it.
+    /// Which files go where. A file belongs to the first route that takes it, and with `continue: true` to later ones, too.
     #[schemars(
         required,
         extend("x-missing" = "say which files go where, such as `- {files: /var/log/*.log, to: NAME}`")

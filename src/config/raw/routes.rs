@@ -26,6 +26,11 @@ pub(crate) struct Route {
     /// The files it leaves to later routes: patterns as in `files`.
     #[schemars(example = &["/var/log/pods/openshift-*/*/*.log"])]
     pub(crate) exclude: OneOrMany<Glob>,
+    /// Looks further: files that this route takes fall under later routes, too, up to the first that does not say this.
+    /// Each of them has its own steps, records and destinations. How a file is read (`format`, `start_at`,
+    /// `skip_header_lines`, `rate_limit`) its first route says.
+    #[serde(rename = "continue")]
+    pub(crate) go_on: bool,
     /// Of these files, only the logs of the pods and containers whose names match, as the files' paths tell them.
     #[serde(rename = "match")]
     pub(crate) pods: Option<PodMatch>,
@@ -34,6 +39,10 @@ pub(crate) struct Route {
     /// Where reading begins in files that are there when the route starts for the first time ever. Files that
     /// appear later, also while kinetail is not running, are read from their beginning.
     pub(crate) start_at: StartPosition,
+    /// How many lines at the beginning of each file are no messages but a header, and are passed over. A file that
+    /// follows another by rotation has a header of its own. Only with `format: plain`.
+    #[schemars(range(max = 10_000), example = &1)]
+    pub(crate) skip_header_lines: u32,
     /// How fast the files may be read, for logs that grow faster than their share. What is read again for a
     /// destination that was behind is not limited. Without it there is no limit.
     #[schemars(example = serde_json::json!({"bytes": "1MiB"}))]

@@ -1,13 +1,14 @@
 //! The steps of `process`, as typed.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::scalar::Regex;
-use super::{Condition, Entries, FieldName, Name, OneOrMany, Parse, Size, Text};
+use super::{Condition, Entries, FieldName, Name, OneOrMany, Parse, Size, Text, Time};
 
 /// One step of `process`: what it does, and what may be said of every step.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -59,6 +60,15 @@ pub(crate) enum StepAction {
     SingleLine(SingleLine),
     /// Sets fields to fixed values: texts, numbers, booleans or null. Dots reach into objects.
     Add(#[schemars(example = serde_json::json!({"cluster": "prod-1"}))] Entries<FieldValue>),
+    /// Wraps the message: `metadata` with what is said here, and the message under `data`: its text, or what was made of
+    /// it as JSON in a text.
+    AddMetadata(AddMetadata),
+    /// Adds what is known of the instance of EC2: `privateIp`, `availabilityZone`, `instanceId`, `instanceType`,
+    /// `accountId`, `amiId`, `region`, `metadataTimestamp` and its tags; `{}` for the defaults. Fails where the
+    /// instance's metadata cannot be had.
+    Ec2Metadata(Ec2Metadata),
+    /// Puts the message's text into braces; `{}`, as it has no settings.
+    AddBrackets(AddBrackets),
     /// Removes fields. Dots reach into objects.
     Remove(#[schemars(example = &["kubernetes.pod_id"])] OneOrMany<FieldName>),
     /// Renames fields: the old name and the new one.
@@ -133,6 +143,46 @@ impl Default for SingleLine {
         Self { trim: true, join: String::new() }
     }
 }
+
+/// Settings of `add_metadata`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct AddMetadata {
+    /// What stands under `metadata`: names and values of any kind, lists and maps as well.
+    #[schemars(
+        required,
+        example = serde_json::json!({"team": "payments"}),
+        extend("x-missing" = "say what stands there, such as `metadata: {team: payments}`")
+    )]
+    pub(crate) metadata: Option<Entries<AnyValue>>,
+    /// Adds the record's time under `ts`.
+    pub(crate) timestamp: bool,
+}
+
+/// Settings of `ec2_metadata`.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Ec2Metadata {
+    /// Puts them under this field. Without it they become the record's own.
+    #[schemars(example = &"ec2")]
+    pub(crate) under: Option<FieldName>,
+    /// Adds the instance's tags, where it may see them (`InstanceMetadataTags` is enabled).
+    pub(crate) tags: bool,
+    /// After which time the instance's metadata are asked for again. They are kept meanwhile, and through outages.
+    #[schemars(extend("x-limits" = {"min": "1m", "max": "7d"}))]
+    pub(crate) refresh: Time,
+}
+
+impl Default for Ec2Metadata {
+    fn default() -> Self {
+        Self { under: None, tags: true, refresh: Time(Duration::from_secs(3600)) }
+    }
+}
+
+/// `add_brackets` has no settings.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct AddBrackets {}
 
 /// Settings of `flatten`.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
@@ -299,6 +349,27 @@ impl JsonSchema for FieldValue {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": ["string", "number", "boolean", "null"] })
+    }
+}
+
+/// A value of `add_metadata`: of any kind.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(transparent)]
+pub(crate) struct AnyValue(pub(crate) Value);
+
+impl JsonSchema for AnyValue {
+    fn schema_name() -> Cow<'static, str> {
+        "AnyValue".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let inner = generator.subschema_for::<Self>();
+        json_schema!({
+            "description": "A value of any kind.",
+            "type": ["string", "number", "boolean", "null", "object", "array"],
+            "additionalProperties": inner,
+            "items": inner,
+        })
     }
 }
 

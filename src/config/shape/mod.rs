@@ -60,7 +60,11 @@ impl Checker<'_> {
             let Some(known) = properties.get(&entry.key).or(others) else {
                 let names = properties.keys().map(String::as_str);
                 let near = did_you_mean(&entry.key, names.clone());
-                let message = format!("unknown key{near}; allowed here: {}", listed(names));
+                let message = if properties.is_empty() {
+                    "unknown key; nothing can be said here".to_owned()
+                } else {
+                    format!("unknown key{near}; allowed here: {}", listed(names))
+                };
                 self.findings.add(entry.key_place, &path, message);
                 continue;
             };
@@ -119,14 +123,7 @@ impl Checker<'_> {
         if let Some(allowed) = constants(branches) {
             return self.visit_constant(schema, &allowed, node, path);
         }
-        let fitting: Vec<&Schema> = branches
-            .iter()
-            .filter(|branch| match (&node.kind, shape_of(self.root, branch)) {
-                (Kind::Map(_), Shape::Object) | (Kind::List(_), Shape::List) => true,
-                (Kind::Scalar { .. }, Shape::Scalar) => node.scalar() != Some(Value::Null),
-                _ => false,
-            })
-            .collect();
+        let fitting: Vec<&Schema> = branches.iter().filter(|branch| fits(self.root, branch, node)).collect();
         match (&fitting[..], &node.kind) {
             ([], _) => self.wrong_type(&branches.iter().collect::<Vec<_>>(), node, path),
             ([only], _) if only_key(only).is_none() => self.visit(only, node, owner, path),
@@ -339,6 +336,19 @@ enum Shape {
     Object,
     List,
     Scalar,
+}
+
+/// Whether a value may be of this schema by its kind. A union takes what one of its alternatives takes.
+fn fits(root: &Json, schema: &Schema, node: &Node) -> bool {
+    let inner = alternatives(root, schema);
+    if !inner.is_empty() && constants(&inner).is_none() {
+        return inner.iter().any(|one| fits(root, one, node));
+    }
+    match (&node.kind, shape_of(root, schema)) {
+        (Kind::Map(_), Shape::Object) | (Kind::List(_), Shape::List) => true,
+        (Kind::Scalar { .. }, Shape::Scalar) => node.scalar() != Some(Value::Null),
+        _ => false,
+    }
 }
 
 fn shape_of(root: &Json, schema: &Schema) -> Shape {

@@ -45,7 +45,7 @@ routes:
 "#;
     let packing = format!("8:3: destinations.archive.packing: {PACKING}");
     let expected = [
-        "2:1: data_dirr: unknown key; did you mean `data_dir`?; allowed here: data_dir, host, tail, buffer, \
+        "2:1: data_dirr: unknown key; did you mean `data_dir`?; allowed here: data_dir, watch_config, host, tail, buffer, \
          drain_timeout, admin, log, record, destinations, routes, tests",
         r#"4:13: tail.max_line: "1 MegaByte" is not a size; write it like 512KiB, 64MiB or 4GiB"#,
         r#"5:10: tail.watch: "inotify" is not known here; allowed: auto, poll"#,
@@ -68,7 +68,7 @@ routes:
         "25:10: routes[0].to[0]: there is no destination \"archiv\"; did you mean `archive`?; there are: \
          archive, audit, lake",
         "27:9: routes[0].process[0].prase: unknown key; did you mean `parse`?; allowed here: parse, time, \
-         single_line, add, remove, rename, flatten, nest, keys, redact, truncate, level, drop, keep, sample",
+         single_line, add, add_metadata, ec2_metadata, add_brackets, remove, rename, flatten, nest, keys, redact, truncate, level, drop, keep, sample",
         "28:16: routes[0].process[1].parse: \"jsn\" is not known here; did you mean `json`?; allowed: json, logfmt, \
          common_apache_log, combined_apache_log, apache_error_log, nginx_access, nginx_error, syslog, klog, key_value",
         "29:14: routes[0].process[2].add: a map of keys and values is needed here, not a list",
@@ -211,9 +211,9 @@ routes: [{files: /x, to: d, process: [{add: {}}, {rename: {a: a}}, {remove: [a..
             "2:45: routes[0].process[0].add: is empty; name at least one field, or leave the step out\n\
              2:63: routes[0].process[1].rename.a: is renamed to itself; leave it out\n\
              2:78: routes[0].process[2].remove[0]: \"a..b\" is not the name of a field; write it like level or http.status\n\
-             2:86: routes[0].process[3]: is empty; allowed: parse, time, single_line, add, remove, rename, flatten, nest, keys, redact, truncate, level, drop, keep, sample\n\
+             2:86: routes[0].process[3]: is empty; allowed: parse, time, single_line, add, add_metadata, ec2_metadata, add_brackets, remove, rename, flatten, nest, keys, redact, truncate, level, drop, keep, sample\n\
              2:90: routes[0].process[4]: has 2 keys and must have one; write each as an item of its own, with a dash\n\
-             2:112: routes[0].process[5]: `parse: …` or `time: …` or `single_line: …` or `add: …` or `remove: …` or `rename: …` or `flatten: …` or `nest: …` or `keys: …` or `redact: …` or `truncate: …` or `level: …` or `drop: …` or `keep: …` or `sample: …` is needed here, not \"parse\"",
+             2:112: routes[0].process[5]: `parse: …` or `time: …` or `single_line: …` or `add: …` or `add_metadata: …` or `ec2_metadata: …` or `add_brackets: …` or `remove: …` or `rename: …` or `flatten: …` or `nest: …` or `keys: …` or `redact: …` or `truncate: …` or `level: …` or `drop: …` or `keep: …` or `sample: …` is needed here, not \"parse\"",
         ),
     ] {
         assert_eq!(messages(&text).join("\n"), message, "{text}");

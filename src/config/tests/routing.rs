@@ -23,16 +23,49 @@ fn a_route_takes_the_pods_that_match() {
     assert!(good(&route("to: [a, b]")).routes[0].takes(Path::new("/var/log/pods/x/y/z.log")));
 }
 
+fn config_when() -> Vec<(crate::source::DestinationName, Condition)> {
+    let when = Condition::Field { name: "level".into(), test: Test::OneOf(vec!["error".into()]) };
+    vec![("b".into(), when)]
+}
+
 #[test]
 fn destinations_may_have_conditions_and_may_be_none() {
     let config = good(&route("to: [a, {destination: b, when: {level: error}}]"));
     let names: Vec<&str> = config.routes[0].to.iter().map(|name| name.as_str()).collect();
     assert_eq!(names, ["a", "b"]);
-    let when = Condition::Field { name: "level".into(), test: Test::OneOf(vec!["error".into()]) };
-    assert_eq!(config.routes[0].when, [("b".into(), when)]);
+    assert_eq!(config.routes[0].when, config_when());
     let config = good(&route("to: []}\n- {files: /x, to: [a, {destination: b}]"));
     assert!(config.routes[0].to.is_empty());
     assert_eq!((config.routes[1].to.len(), config.routes[1].when.len()), (2, 0));
+    let alone =
+        good(&route("to: {destination: b, when: {level: error}}}\n- {files: /x, to: {destination: a}"));
+    assert_eq!((&alone.routes[0].to, &alone.routes[0].when), (&vec!["b".into()], &config_when()));
+    assert_eq!((&alone.routes[1].to, alone.routes[1].when.len()), (&vec!["a".into()], 0));
+}
+
+#[test]
+fn a_route_that_looks_further_shares_its_files_with_later_ones() {
+    let warned = |text: &str| {
+        let loaded = read(text).unwrap_or_else(|errors| panic!("{errors:?}"));
+        loaded.warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let two = |first: &str, second: &str| route(&format!("{first}}}\n- {{{second}"));
+    let same = "files: '/var/log/pods/*/*/*.log', to: b";
+    let text = two("continue: true, to: a", same);
+    let config = good(&text);
+    assert!(config.routes[0].go_on && !config.routes[1].go_on);
+    assert_eq!(config.routes_of(Path::new("/var/log/pods/x/y/z.log")), [0, 1]);
+    assert_eq!(warned(&text), [""; 0], "the second takes something");
+    assert!(warned(&two("to: a", same))[0].contains("takes nothing"));
+    let otherwise = warned(&two("continue: true, format: cri, to: a", same));
+    assert!(
+        otherwise[0].starts_with("k.yaml:4:3: routes[1]: reads files otherwise than routes[0]"),
+        "{otherwise:?}"
+    );
+    let apart = two("continue: true, format: cri, to: a", "files: /srv/*.log, to: b");
+    assert_eq!(warned(&apart), [""; 0], "no file is of both");
+    let last = warned(&route("continue: true, to: [a, b]"));
+    assert!(last[0].contains("routes[0].continue: has no meaning in the last route"), "{last:?}");
 }
 
 #[test]
@@ -57,6 +90,13 @@ fn what_is_wrong_with_a_route_is_told() {
         (
             "to: a, record: {names: {host: log}}",
             "routes[0].record.names: \"log\" would be the name of two things",
+        ),
+        ("to: {when: {x: 1}}", "routes[0].to.destination: is missing; name the destination"),
+        ("to: {destination: c}", "routes[0].to: there is no destination \"c\""),
+        ("to: {destination: a, wen: {x: 1}}", "routes[0].to.wen: unknown key; did you mean `when`?"),
+        (
+            "format: cri, skip_header_lines: 1, to: a",
+            "routes[0].skip_header_lines: has a meaning only with `format: plain`",
         ),
         ("to: [{when: {x: 1}}]", "routes[0].to[0].destination: is missing; name the destination"),
         ("to: [{destination: c}]", "routes[0].to[0]: there is no destination \"c\""),

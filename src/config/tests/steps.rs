@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::process::{
-    AccessLog, Bounds, Condition, Csv, Find, Flatten, Groups, Keys, Level, Nest, OnError, Pattern, Preset,
-    Redact, Replacement, Sample, SetTime, SingleLine, Step, SyslogForm, Test, TimeFormat, Truncate, Type,
+    AccessLog, AddMetadata, Bounds, Condition, Csv, Ec2Metadata, Find, Flatten, Groups, Keys, Level, Nest,
+    OnError, Pattern, Preset, Redact, Replacement, Sample, SetTime, SingleLine, Step, SyslogForm, Test,
+    TimeFormat, Truncate, Type,
 };
 
 fn steps_of(steps: &str) -> String {
@@ -28,6 +29,10 @@ fn every_step_is_read() {
   - time: {field: at, format: [unix, rfc3339], keep: true}
   - single_line: {}
   - single_line: {trim: false, join: '\n'}
+  - add_metadata: {metadata: {team: pay, zones: [1, {a: null}], none: ~}, timestamp: true}
+  - ec2_metadata: {}
+  - ec2_metadata: {under: ec2, tags: false, refresh: 5m}
+  - add_brackets: {}
 "#,
     );
     let route = good(&text).routes.remove(0);
@@ -54,7 +59,17 @@ fn every_step_is_read() {
     let some = TimeFormat::new(&["unix", "rfc3339"], None).unwrap();
     assert_eq!(steps[6], Action::Time(SetTime { field: "at".into(), format: some, keep: true }).into());
     let lines = |trim, join: &str| Action::SingleLine(SingleLine { trim, join: join.into() }).into();
-    assert_eq!(steps[7..], [lines(true, ""), lines(false, "\\n")]);
+    assert_eq!(steps[7..9], [lines(true, ""), lines(false, "\\n")]);
+    let metadata = serde_json::json!({"team": "pay", "zones": [1, {"a": null}], "none": null});
+    let metadata = AddMetadata::new(metadata.as_object().unwrap().clone(), true);
+    let hour = Duration::from_secs(3600);
+    let rest = [
+        Action::AddMetadata(metadata),
+        Action::Ec2Metadata(Ec2Metadata { under: None, tags: true, refresh: hour }),
+        Action::Ec2Metadata(Ec2Metadata { under: Some("ec2".into()), tags: false, refresh: hour / 12 }),
+        Action::AddBrackets,
+    ];
+    assert_eq!(steps[9..], rest.map(Step::from));
 }
 
 #[test]
@@ -104,9 +119,22 @@ fn what_is_wrong_with_a_step_is_told() {
             "6:48: routes[0].process[0].error_field: has a meaning only with `on_error: keep`; leave it out",
         ),
         (
+            "{add_metadata: {}}",
+            "6:6: routes[0].process[0].add_metadata.metadata: is missing; say what stands there, such as `metadata: \
+          {team: payments}`",
+        ),
+        (
+            "{ec2_metadata: {refresh: 1s}}",
+            "6:30: routes[0].process[0].ec2_metadata.refresh: \"1s\" is out of range; it must be 1m to 7d",
+        ),
+        (
+            "{add_brackets: {x: 1}}",
+            "6:21: routes[0].process[0].add_brackets.x: unknown key; nothing can be said here",
+        ),
+        (
             "{on_error: drop}",
             "6:5: routes[0].process[0]: does not say what it does; allowed: parse, time, single_line, add, \
-          remove, rename, flatten, nest, keys, redact, truncate, level, drop, keep, sample",
+          add_metadata, ec2_metadata, add_brackets, remove, rename, flatten, nest, keys, redact, truncate, level, drop, keep, sample",
         ),
         (
             "{parse: json, on_eror: drop}",
@@ -223,4 +251,29 @@ fn what_is_wrong_with_a_condition_is_told() {
         let told_at = messages(&steps_of(&format!("  - {step}\n"))).join("\n");
         assert!(told_at.starts_with("6:") && told_at.contains(told), "{step}: {told_at}");
     }
+}
+
+#[test]
+fn a_name_that_is_the_records_own_is_warned_of() {
+    let warned = |step: &str, record: &str| {
+        let text = format!("record: {record}\n{}", steps_of(&format!("  - {step}\n")));
+        let loaded = read(&text).unwrap_or_else(|errors| panic!("{errors:?}"));
+        loaded.warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let expected = "k.yaml:7:5: routes[0].process[0]: sets \"host\", but \"host\" is what the record says of itself: a \
+        field of that name is sent as \"log_host\" unless a later step takes it away; use another name, or give the \
+        record's own another one under `record: {names: …}`";
+    assert_eq!(warned("{add: {host: x, tier: 1}}", "{}"), [expected]);
+    assert!(warned("{rename: {a: kubernetes.b}}", "{}")[0].contains(r#"sent as "log_kubernetes""#));
+    assert_eq!(warned("{parse: {json: {under: time}}}", "{}").len(), 1);
+    for (step, record) in [
+        ("{add: {hostname: x}}", "{}"),
+        ("{remove: host}", "{}"),
+        ("{add: {host: x}}", "{names: {host: node}}"),
+        ("{add: {host: x}}", "{names: {host: off}}"),
+        ("{add: {host: x}}", "{preset: raw}"),
+    ] {
+        assert_eq!(warned(step, record), [""; 0], "{step} {record}");
+    }
+    assert_eq!(warned("{add: {node: x}}", "{names: {host: node}}").len(), 1);
 }

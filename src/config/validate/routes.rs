@@ -1,6 +1,7 @@
 //! `routes`: names that must differ, destinations that must exist.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use super::Validator;
 use crate::config::diagnostics::{Path, did_you_mean};
@@ -57,14 +58,23 @@ impl Validator<'_> {
                 names.insert(name.clone(), index);
             }
             self.warn_of_shadowed(&path, index, route, &mut earlier);
+            self.warn_of_further(&path, index, route, typed);
             let files = self.patterns(&path.key("files"), route.files.as_ref());
             let (to, when) = self.targets(&path.key("to"), route.to.as_ref(), destinations);
             let record = route.record.as_ref().map(|record| self.record(&path.key("record"), record));
             let pods = route.pods.as_ref().map(|pods| self.pods(&path.key("match"), pods));
-            let process = self.steps(&path.key("process"), &route.process);
+            let layout = record.unwrap_or_else(|| layout.clone());
+            let process = self.steps(&path.key("process"), &route.process, &layout);
+            if route.skip_header_lines > 0 && !matches!(route.format, raw::FormatName::Plain) {
+                self.error(
+                    &path.key("skip_header_lines"),
+                    "has a meaning only with `format: plain`: a container's log begins with no header",
+                );
+            }
             routes.push(RouteConfig {
                 name: RouteName::from(name.as_str()),
                 files,
+                go_on: route.go_on,
                 exclude: route.exclude.iter().map(|(_, glob)| glob.0.clone()).collect(),
                 pods,
                 format: match route.format {
@@ -78,7 +88,8 @@ impl Validator<'_> {
                 },
                 rate_limit: self.rate_limit(&path.key("rate_limit"), route.rate_limit.as_ref()),
                 process,
-                layout: record.unwrap_or_else(|| layout.clone()),
+                layout,
+                skip_header_lines: route.skip_header_lines,
                 to,
                 when,
             });
@@ -160,6 +171,40 @@ impl Validator<'_> {
         PodPattern { namespaces, pods, containers }
     }
 
+    /// `continue` needs a route to go on to; and a file is read only as its first route says.
+    fn warn_of_further(&mut self, path: &Path, index: usize, route: &raw::Route, all: &[Option<raw::Route>]) {
+        if route.go_on && index + 1 == all.len() {
+            self.warn(&path.key("continue"), "has no meaning in the last route, which no other follows");
+        }
+        let bases = |route: &raw::Route| -> Vec<PathBuf> {
+            route
+                .files
+                .iter()
+                .flat_map(raw::OneOrMany::iter)
+                .map(|(_, glob)| glob.0.base().to_owned())
+                .collect()
+        };
+        let here = bases(route);
+        let before = all[..index].iter().enumerate().filter_map(|(at, before)| Some((at, before.as_ref()?)));
+        for (at, before) in before.filter(|(_, before)| before.go_on) {
+            let near = bases(before)
+                .iter()
+                .any(|other| here.iter().any(|base| base.starts_with(other) || other.starts_with(base)));
+            let as_said = |route: &raw::Route| {
+                let raw::Route { format, start_at, skip_header_lines, rate_limit, .. } = route;
+                format!("{format:?} {start_at:?} {skip_header_lines} {rate_limit:?}")
+            };
+            if near && as_said(before) != as_said(route) {
+                let message = format!(
+                    "reads files otherwise than routes[{at}], which looks further (`continue: true`): what routes[{at}] \
+                     takes, too, is read as that says; let `format`, `start_at`, `skip_header_lines` and `rate_limit` of \
+                     both be alike, or let their `files` differ"
+                );
+                self.warn(path, message);
+            }
+        }
+    }
+
     /// A pattern that an earlier route has word for word, and excludes nothing from, never takes a file.
     fn warn_of_shadowed(
         &mut self,
@@ -175,7 +220,7 @@ impl Validator<'_> {
                 self.warn(&path.key("files").index(at), message);
             }
         }
-        if route.exclude.is_empty() && route.pods.is_none() {
+        if route.exclude.is_empty() && route.pods.is_none() && !route.go_on {
             for (_, glob) in patterns() {
                 earlier.entry(glob.0.as_str().to_owned()).or_insert(index);
             }

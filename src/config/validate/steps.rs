@@ -5,14 +5,31 @@ use std::collections::BTreeMap;
 use super::Validator;
 use crate::config::diagnostics::Path;
 use crate::config::raw;
+use crate::encode::Layout;
 use crate::process::{
-    AccessLog, Action, Csv, Find, Flatten, Groups, KeyValue, Keys, Level, Nest, OnError, Parse, Parser,
-    Preset, Redact, Replacement, Sample, SetTime, SingleLine, Step, SyslogForm, TimeFormat, Truncate, Type,
+    AccessLog, Action, AddMetadata, Csv, Ec2Metadata, Find, Flatten, Groups, KeyValue, Keys, Level, Nest,
+    OnError, Parse, Parser, Preset, Redact, Replacement, Sample, SetTime, SingleLine, Step, SyslogForm,
+    TimeFormat, Truncate, Type,
 };
 
 impl Validator<'_> {
-    pub(super) fn steps(&mut self, path: &Path, typed: &raw::List<raw::Step>) -> Vec<Step> {
-        typed.iter().filter_map(|(index, step)| self.step(&path.index(index), step)).collect()
+    pub(super) fn steps(&mut self, path: &Path, typed: &raw::List<raw::Step>, layout: &Layout) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for (index, step) in typed.iter() {
+            let path = path.index(index);
+            let Some(step) = self.step(&path, step) else { continue };
+            for name in step.own_names(|name| layout.is_own(name)) {
+                let own = name.split('.').next().unwrap_or(name);
+                let message = format!(
+                    "sets {name:?}, but {own:?} is what the record says of itself: a field of that name is sent as \
+                     \"log_{own}\" unless a later step takes it away; use another name, or give the record's own \
+                     another one under `record: {{names: …}}`"
+                );
+                self.warn(&path, message);
+            }
+            steps.push(step);
+        }
+        steps
     }
 
     fn step(&mut self, path: &Path, typed: &raw::Step) -> Option<Step> {
@@ -62,6 +79,19 @@ impl Validator<'_> {
                 });
                 Action::Add(values.collect())
             }
+            raw::StepAction::AddMetadata(with) => {
+                let metadata = with.metadata.as_ref()?.0.iter().map(|(name, value)| {
+                    let value = value.as_ref().map(|value| value.0.clone());
+                    (name.clone(), value.unwrap_or_default())
+                });
+                Action::AddMetadata(AddMetadata::new(metadata.collect(), with.timestamp))
+            }
+            raw::StepAction::Ec2Metadata(with) => Action::Ec2Metadata(Ec2Metadata {
+                under: with.under.as_ref().map(|field| field.0.clone()),
+                tags: with.tags,
+                refresh: with.refresh.0,
+            }),
+            raw::StepAction::AddBrackets(raw::AddBrackets {}) => Action::AddBrackets,
             raw::StepAction::Remove(fields) => {
                 self.need_some(&path.key("remove"), fields.is_empty());
                 Action::Remove(fields.iter().map(|(_, field)| field.0.clone()).collect())

@@ -72,25 +72,39 @@ pub(super) fn key_value<'t>(form: &KeyValue, text: &'t [u8], into: &mut Vec<Fiel
         let value = match rest.first() {
             Some(quote @ (b'"' | b'\'')) => {
                 let end = memchr::memchr(*quote, &rest[1..])? + 1;
-                let value = &rest[1..end];
-                rest = rest[end + 1..].trim_ascii_start();
-                if !rest.is_empty() {
-                    // Blanks between pairs are gone already where they are the separator.
-                    rest = rest.strip_prefix(pairs.trim_ascii())?;
+                match after_quotes(&rest[end + 1..], pairs) {
+                    Some(after) => {
+                        let value = &rest[1..end];
+                        rest = after;
+                        Cow::Borrowed(value)
+                    }
+                    // With quotes inside that stand behind a backslash.
+                    None => {
+                        let mut line = Scan(rest);
+                        let value = unescaped(line.quoted()?);
+                        rest = after_quotes(line.0, pairs)?;
+                        value
+                    }
                 }
-                value
             }
             _ => {
                 let end = memmem::find(rest, pairs).unwrap_or(rest.len());
                 let value = rest[..end].trim_ascii();
                 rest = rest.get(end + pairs.len()..).unwrap_or_default();
-                value
+                Cow::Borrowed(value)
             }
         };
         rest = rest.trim_ascii_start();
-        into.push(Field { name: String::from_utf8_lossy(name), value: Value::text(value) });
+        into.push(Field { name: String::from_utf8_lossy(name), value: Value::Text(value) });
     }
     Some(())
+}
+
+/// What follows the separator that must stand behind a value in quotes, unless it was the last.
+fn after_quotes<'t>(rest: &'t [u8], pairs: &[u8]) -> Option<&'t [u8]> {
+    let rest = rest.trim_ascii_start();
+    // Blanks between pairs are gone already where they are the separator.
+    if rest.is_empty() { Some(rest) } else { rest.strip_prefix(pairs.trim_ascii()) }
 }
 
 /// `I0102 03:04:05.678901   12345 file.go:67] message`, and klog's structured form, in which the message stands in

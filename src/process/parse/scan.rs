@@ -83,24 +83,58 @@ pub(super) fn dashed<'t>(name: &'static str, text: Option<&'t [u8]>) -> Field<'t
     Field { name: name.into(), value: text.map_or(Value::NULL, Value::text) }
 }
 
-/// The text of a quoted value with its escapes taken off: `\n`, `\t` and `\r`, and `\x` as `x` for all else.
+/// The text of a quoted value with its escapes taken off, as JSON and Go write them. What is no escape stays as it is,
+/// and so does `\xff`, which stands for a byte that is no text.
 pub(super) fn unescaped(text: &[u8]) -> Cow<'_, [u8]> {
     if memchr(b'\\', text).is_none() {
         return Cow::Borrowed(text);
     }
     let mut plain = Vec::with_capacity(text.len());
-    let mut bytes = text.iter();
-    while let Some(&byte) = bytes.next() {
-        plain.push(match (byte, byte == b'\\') {
-            (byte, false) => byte,
-            (_, true) => match bytes.next() {
-                Some(b'n') => b'\n',
-                Some(b't') => b'\t',
-                Some(b'r') => b'\r',
-                Some(&other) => other,
-                None => b'\\',
+    let mut rest = text;
+    while let Some(at) = memchr(b'\\', rest) {
+        plain.extend_from_slice(&rest[..at]);
+        rest = &rest[at..];
+        let (byte, len) = match rest.get(1) {
+            Some(byte @ (b'"' | b'\'' | b'\\' | b'/')) => (*byte, 2),
+            Some(b'n') => (b'\n', 2),
+            Some(b't') => (b'\t', 2),
+            Some(b'r') => (b'\r', 2),
+            Some(b'b') => (0x08, 2),
+            Some(b'f') => (0x0c, 2),
+            Some(b'a') => (0x07, 2),
+            Some(b'v') => (0x0b, 2),
+            Some(b'u' | b'U') => match character(rest) {
+                Some((character, len)) => {
+                    plain.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                    rest = &rest[len..];
+                    continue;
+                }
+                None => (b'\\', 1),
             },
-        });
+            _ => (b'\\', 1),
+        };
+        plain.push(byte);
+        rest = &rest[len..];
     }
+    plain.extend_from_slice(rest);
     Cow::Owned(plain)
+}
+
+/// The character that `\u1234`, a pair of surrogates or `\U00012345` stands for, and how long that is written.
+fn character(text: &[u8]) -> Option<(char, usize)> {
+    let hex = |at: usize, len: usize| {
+        let digits = text.get(at..at + len).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
+        u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    if text.get(1) == Some(&b'U') {
+        return Some((char::from_u32(hex(2, 8)?)?, 10));
+    }
+    let first = hex(2, 4)?;
+    if let Some(character) = char::from_u32(first) {
+        return Some((character, 6));
+    }
+    let second = hex(8, 4)
+        .filter(|second| text.get(6..8) == Some(&b"\\u"[..]) && (0xdc00..0xe000).contains(second))?;
+    let pair = (first.checked_sub(0xd800)? << 10) + (second - 0xdc00) + 0x10000;
+    Some((char::from_u32(pair)?, 12))
 }

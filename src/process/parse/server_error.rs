@@ -85,38 +85,55 @@ pub(super) fn nginx<'t>(text: &'t [u8], into: &mut Vec<Field<'t>>) -> Option<()>
         connection = Some(number);
         line = after;
     }
-    let (message, tail) = match memmem::rfind(line.0, b", client: ") {
-        Some(at) => (&line.0[..at], &line.0[at..]),
-        None => (line.0, &b""[..]),
-    };
     into.push(Field::text("timestamp", time));
     into.push(Field::text("severity", severity));
     into.push(Field::text("processid", process));
     into.push(Field::text("threadid", thread));
     into.push(dashed("connection", connection));
-    into.push(Field::text("message", message));
-    tail_fields(tail, into);
+    let before = into.len();
+    let tail = memmem::rfind(line.0, b", client: ").unwrap_or(line.0.len());
+    into.push(Field::text("message", &line.0[..tail]));
+    if tail_fields(&line.0[tail..], into).is_none() {
+        // Not in nginx's form: nothing of it is to be lost.
+        into.truncate(before);
+        into.push(Field::text("message", line.0));
+    }
     Some(())
 }
 
 /// `, name: value` or `, name: "value"`, one after the other.
-fn tail_fields<'t>(tail: &'t [u8], into: &mut Vec<Field<'t>>) {
-    let mut rest = Scan(tail);
-    while rest.literal(b", ").is_some() {
-        let name = NGINX_TAIL
-            .into_iter()
-            .find(|name| rest.0.strip_prefix(name.as_bytes()).is_some_and(|after| after.starts_with(b": ")));
-        let Some(name) = name else { return };
-        rest.0 = &rest.0[name.len() + 2..];
-        let value = if rest.0.starts_with(b"\"") {
-            let Some(value) = rest.quoted() else { return };
-            value
-        } else {
-            let end = memmem::find(rest.0, b", ").unwrap_or(rest.0.len());
-            let (value, after) = rest.0.split_at(end);
-            rest.0 = after;
-            value
+fn tail_fields<'t>(tail: &'t [u8], into: &mut Vec<Field<'t>>) -> Option<()> {
+    let mut rest = tail;
+    while !rest.is_empty() {
+        let name = next_name(rest)?;
+        rest = &rest[name.len() + 4..];
+        let value = match rest.strip_prefix(b"\"") {
+            Some(inside) => {
+                // nginx writes quotes inside of a value as they are.
+                let mut ends = memchr::memchr_iter(b'"', inside);
+                let end = ends.find(|end| {
+                    let after = &inside[end + 1..];
+                    after.is_empty() || next_name(after).is_some()
+                })?;
+                rest = &inside[end + 1..];
+                &inside[..end]
+            }
+            None => {
+                let end = memmem::find(rest, b", ").unwrap_or(rest.len());
+                let (value, after) = rest.split_at(end);
+                rest = after;
+                value
+            }
         };
         into.push(Field::text(name, value));
     }
+    Some(())
+}
+
+/// The name in `, name: ` with which a text begins.
+fn next_name(text: &[u8]) -> Option<&'static str> {
+    let text = text.strip_prefix(b", ")?;
+    let begins =
+        |name: &&str| text.strip_prefix(name.as_bytes()).is_some_and(|after| after.starts_with(b": "));
+    NGINX_TAIL.into_iter().find(begins)
 }

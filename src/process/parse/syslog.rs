@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::scan::{Scan, dashed, unescaped};
+use super::scan::{Scan, dashed};
 use crate::event::{Field, Fields, Value};
 
 /// How a line is written.
@@ -49,12 +49,17 @@ pub(super) fn parse<'t>(form: SyslogForm, text: &'t [u8], into: &mut Vec<Field<'
             after_time(time, line, into)
         }
         SyslogForm::Rfc3164 | SyslogForm::Auto => {
-            let time = line.0.get(..15).filter(|time| {
+            line.0.get(..15).filter(|time| {
                 let letters = time[..3].iter().all(u8::is_ascii_alphabetic);
                 let clock = time[9] == b':' && time[12] == b':' && time[6] == b' ';
                 letters && time[3] == b' ' && clock && time[13..].iter().all(u8::is_ascii_digit)
             })?;
-            line.0 = &line.0[15..];
+            let fraction = match line.0.get(15) {
+                Some(b'.') => line.0[16..].iter().take_while(|byte| byte.is_ascii_digit()).count() + 1,
+                _ => 0,
+            };
+            let (time, rest) = line.0.split_at(15 + fraction);
+            line.0 = rest;
             line.literal(b" ")?;
             after_time(time, line, into)
         }
@@ -85,7 +90,7 @@ fn after_time<'t>(time: &'t [u8], mut line: Scan<'t>, into: &mut Vec<Field<'t>>)
         None => (None, None, line.0),
     };
     into.push(Field::text("timestamp", time));
-    into.push(Field::text("hostname", host));
+    into.push(dashed("hostname", Some(host)));
     into.push(dashed("program", program));
     into.push(dashed("processid", process));
     into.push(Field::text("message", message));
@@ -155,9 +160,22 @@ fn element<'t>(line: &mut Scan<'t>, data: &mut Fields<'t>) -> Option<()> {
     Some(())
 }
 
-/// Only `\"`, `\\` and `\]` are escapes in a parameter's value.
+/// Only `\"`, `\\` and `\]` are escapes in a parameter's value; any other backslash is one.
 fn parameter(value: &[u8]) -> Cow<'_, [u8]> {
-    let only_these =
-        memchr::memchr_iter(b'\\', value).all(|at| matches!(value.get(at + 1), Some(b'"' | b'\\' | b']')));
-    if only_these { unescaped(value) } else { Cow::Borrowed(value) }
+    if memchr::memchr(b'\\', value).is_none() {
+        return Cow::Borrowed(value);
+    }
+    let mut plain = Vec::with_capacity(value.len());
+    let mut rest = value;
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        plain.extend_from_slice(&rest[..at]);
+        let (byte, len) = match rest.get(at + 1) {
+            Some(byte @ (b'"' | b'\\' | b']')) => (*byte, 2),
+            _ => (b'\\', 1),
+        };
+        plain.push(byte);
+        rest = &rest[at + len..];
+    }
+    plain.extend_from_slice(rest);
+    Cow::Owned(plain)
 }

@@ -325,6 +325,7 @@ impl Tailer {
     }
 
     fn new_entry(&self, path: PathBuf, id: FileId, route: usize, start: Position) -> Entry {
+        let (further, to) = routing::further(&self.routes, route, &path);
         let route = &self.routes[route];
         Entry {
             incarnation: Incarnation::mint(),
@@ -333,12 +334,13 @@ impl Tailer {
             home: None,
             moved_to: None,
             route: route.name.clone(),
+            further,
             fingerprint: Fingerprint::default(),
             proof: Proof::default(),
             status: Status::Following,
             settled: None,
             vanished: None,
-            progress: route.to.iter().map(|to| Progress::at(to.clone(), start.clone())).collect(),
+            progress: to.into_iter().map(|to| Progress::at(to, start.clone())).collect(),
             repairs: Vec::new(),
         }
     }

@@ -9,7 +9,7 @@ use super::super::checkpoint::{Entry, Progress, Status};
 use super::super::discovery::{self, Roots, Selection};
 use super::super::settings::TailSettings;
 use super::{Route, Tailer};
-use crate::source::{DestinationName, Incarnation};
+use crate::source::{DestinationName, Incarnation, RouteName};
 
 impl Tailer {
     /// Takes other routes and settings from now on. What is read stays where it stands, whichever route reads on. Files
@@ -42,8 +42,8 @@ impl Tailer {
         let mut left = Vec::new();
         for (incarnation, tracked) in &mut self.files {
             let entry = &mut tracked.entry;
-            let route = route_of(&self.selections, entry);
-            if let Some(route) = route
+            let taken = route_of(&self.selections, entry);
+            if let Some((route, _)) = taken
                 && entry.status != Status::Ignored
                 && self.started.contains(&entry.route)
                 && !self.started.contains(&self.routes[route].name)
@@ -53,11 +53,12 @@ impl Tailer {
             if entry.status != Status::Following {
                 continue;
             }
-            match route {
-                Some(route) => {
-                    let route = &self.routes[route];
-                    entry.route.clone_from(&route.name);
-                    reconcile_destinations(entry, &route.to);
+            match taken {
+                Some((route, path)) => {
+                    let (further, to) = further(&self.routes, route, path);
+                    entry.route.clone_from(&self.routes[route].name);
+                    entry.further = further;
+                    reconcile_destinations(entry, &to);
                 }
                 None => {
                     info!(event = "file_left", path = %entry.path.display(), route = %entry.route, offset = entry.proof.end,
@@ -92,26 +93,60 @@ pub(super) fn roots(settings: &TailSettings, selections: &[Selection]) -> Roots 
 
 /// The route that takes a file by the name that it has now, or else by the one under which it was met: rotation gives it
 /// names that no route knows.
-fn route_of(selections: &[Selection], entry: &Entry) -> Option<usize> {
-    let names = entry.moved_to.iter().chain([&entry.path]);
-    names.filter_map(|path| discovery::route_of(selections, path)).next()
+fn route_of<'e>(selections: &[Selection], entry: &'e Entry) -> Option<(usize, &'e Path)> {
+    let mut names = entry.moved_to.iter().chain([&entry.path]);
+    names.find_map(|path| Some((discovery::route_of(selections, path)?, path.as_path())))
 }
 
-/// How far a file is for the destinations of its route. It may stand elsewhere for one that it no longer goes to, which
+/// The routes that a file falls under beside its first, and the destinations of all of them.
+pub(super) fn further(routes: &[Route], first: usize, path: &Path) -> (Vec<RouteName>, Vec<DestinationName>) {
+    let mut to = routes[first].to.clone();
+    let mut names = Vec::new();
+    let mut goes_on = routes[first].selection.go_on;
+    for route in routes[first + 1..].iter().filter(|route| route.selection.takes(path)) {
+        if !goes_on {
+            break;
+        }
+        goes_on = route.selection.go_on;
+        names.push(route.name.clone());
+        let more: Vec<DestinationName> = route.to.iter().filter(|name| !to.contains(name)).cloned().collect();
+        to.extend(more);
+    }
+    // What stands in place of a destination where a route has none.
+    if to.iter().any(|name| !name.as_str().is_empty()) {
+        to.retain(|name| !name.as_str().is_empty());
+    }
+    (names, to)
+}
+
+/// How far a file is for the destinations of its routes. It may stand elsewhere for one that it no longer goes to, which
 /// concerns nobody until it does again.
 pub(super) fn progress<'a>(routes: &[Route], entry: &'a Entry) -> impl Iterator<Item = &'a Progress> {
-    let to = routes.iter().find(|route| route.name == entry.route).map_or(&[][..], |route| &route.to);
-    entry.progress.iter().filter(move |progress| to.contains(&progress.to))
+    let under = |route: &&Route| route.name == entry.route || entry.further.contains(&route.name);
+    let goes_to =
+        move |progress: &&Progress| routes.iter().filter(under).any(|route| route.to.contains(&progress.to));
+    entry.progress.iter().filter(goes_to)
 }
 
 /// Gives an entry progress for every destination of its route. One that was added to the configuration begins
-/// where the others are; one that comes back, where it was.
+/// where the others are; one that comes back, where it was, but lines that a route without destinations dropped
+/// meanwhile stay dropped.
 pub(super) fn reconcile_destinations(entry: &mut Entry, to: &[DestinationName]) {
     let furthest =
         entry.progress.iter().map(|progress| &progress.position).max_by_key(|position| position.offset);
     let furthest = furthest.cloned().unwrap_or_default();
     // What stood in place of a destination is of no more use once there is one.
-    entry.progress.retain(|progress| !progress.to.as_str().is_empty() || to.contains(&progress.to));
+    let nowhere = |progress: &Progress| progress.to.as_str().is_empty() && !to.contains(&progress.to);
+    if let Some(at) = entry.progress.iter().position(nowhere) {
+        let dropped = entry.progress.remove(at);
+        // What a destination that was behind still lacks comes first, and then all that follows.
+        let (began, ended) = (dropped.buffered.offset, dropped.position);
+        for progress in &mut entry.progress {
+            if (began..ended.offset).contains(&progress.position.offset) {
+                progress.position = ended.clone();
+            }
+        }
+    }
     for name in to {
         if !entry.progress.iter().any(|progress| progress.to == *name) {
             entry.progress.push(Progress::at(name.clone(), furthest.clone()));

@@ -14,7 +14,7 @@ use super::super::discovery::{self, Found};
 use super::super::identity::{FileId, Fingerprint, Proof, Stamp};
 use super::super::settings::StartAt;
 use super::beside::{Base, Recognised};
-use super::routing::reconcile_destinations;
+use super::routing::{further, reconcile_destinations};
 use super::{Place, Scan, Tailer};
 use crate::source::{Incarnation, Position};
 
@@ -101,7 +101,8 @@ impl Tailer {
                 return false;
             }
         };
-        let route = &self.routes[found.route];
+        let route = self.routes[found.route].name.clone();
+        let (further, to) = further(&self.routes, found.route, &found.path);
         let Some(tracked) = self.files.get_mut(&incarnation) else { return false };
         tracked.place = Place::AtPath;
         let entry = &mut tracked.entry;
@@ -111,8 +112,8 @@ impl Tailer {
             tracked.grew = now;
         }
         if entry.status == Status::Following {
-            entry.route = route.name.clone();
-            reconcile_destinations(entry, &route.to);
+            (entry.route, entry.further) = (route, further);
+            reconcile_destinations(entry, &to);
         }
         entry.moved_to = (found.path != entry.path).then(|| found.path.clone());
         if let Some(content) = content {

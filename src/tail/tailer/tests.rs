@@ -27,7 +27,7 @@ impl Bench {
         let pattern = Pattern::new(&format!("{}/*.log", root.display())).unwrap();
         let route = Route {
             name: "logs".into(),
-            selection: Selection { files: vec![pattern], exclude: Vec::new(), only: None },
+            selection: Selection { files: vec![pattern], exclude: Vec::new(), only: None, go_on: false },
             start_at: StartAt::Beginning,
             to: vec!["archive".into()],
         };

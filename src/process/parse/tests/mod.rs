@@ -1,6 +1,7 @@
 //! Lines as they are met, and the fields that come of them.
 
 mod access;
+mod edges;
 mod pairs;
 mod separated;
 mod server_error;
