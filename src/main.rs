@@ -6,7 +6,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use kinetail::agent::{self, ConfigFile, Options};
-use kinetail::cli::{Cli, Command, RunArgs, check, count, generate, iam_policy, online, plan, schema, trial};
+use kinetail::cli::{
+    Cli, Command, RunArgs, check, completions, count, generate, iam_policy, online, plan, reload, schema,
+    trial,
+};
 use kinetail::config::{self, Config, RouteConfig};
 use kinetail::tail::{self, Roots, Selection};
 use kinetail::telemetry::logging;
@@ -33,6 +36,8 @@ fn main() -> ExitCode {
         }
         Command::IamPolicy(args) => iam_policy::run(args, &mut io::stdout().lock(), &mut io::stderr().lock()),
         Command::Plan(args) => plan::run(args, &mut io::stdout().lock(), &mut io::stderr().lock()),
+        Command::Reload(args) => reload::run(&args, &mut io::stdout().lock(), &mut io::stderr().lock()),
+        Command::Completions(args) => completions::run(args, &mut io::stdout().lock()),
         Command::Schema => schema::run(&mut io::stdout().lock()),
         Command::Generate(args) => generate::run(args, &mut io::stdout().lock(), &mut io::stderr().lock()),
         Command::Count(args) => {

@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 
 use super::parts::{Agent, bounded};
 use crate::config::{self, Config};
+use crate::telemetry::control::Reloaded;
 use crate::telemetry::service_manager;
 
 /// Somebody wants the configuration to be loaded again.
@@ -36,6 +37,21 @@ pub(super) enum Outcome {
     Applied { after_restart: Vec<&'static str> },
     /// It does not count; the one before goes on.
     Refused(String),
+}
+
+impl From<Outcome> for Reloaded {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Applied { after_restart } => Self {
+                applied: true,
+                after_restart: after_restart.into_iter().map(str::to_owned).collect(),
+                problem: None,
+            },
+            Outcome::Refused(problem) => {
+                Self { applied: false, after_restart: Vec::new(), problem: Some(problem) }
+            }
+        }
+    }
 }
 
 /// Which configuration counts, and what became of later ones. Clones are the same.

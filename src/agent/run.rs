@@ -2,11 +2,12 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
@@ -14,9 +15,10 @@ use super::config_file::ConfigFile;
 use super::data_dir::DataDirError;
 use super::instance;
 use super::parts::{Agent, bounded};
-use super::reload::{self, Ask, Asks};
+use super::reload::{self, Ask, Asks, Outcome};
 use crate::config::Config;
 use crate::telemetry::admin::{self, Admin};
+use crate::telemetry::control::{self, Control, Reloaded};
 use crate::telemetry::{Suppressed, metrics, service_manager};
 
 /// Before a disk that refused at the start is tried again.
@@ -150,6 +152,7 @@ pub async fn run(mut config: Config, options: Options) -> Result<(), Failure> {
         let watched = agent.watch_config.subscribe();
         side.spawn(watch_file(file, watched, asks.clone()));
     }
+    serve_control(&mut side, &config, asks);
     let reason = loop {
         let ask = tokio::select! {
             _ = terminate.recv() => break "SIGTERM",
@@ -168,11 +171,13 @@ pub async fn run(mut config: Config, options: Options) -> Result<(), Failure> {
         };
         match &options.file {
             Some(file) if !once => reload::reload(&mut agent, file.path().to_owned(), ask).await,
-            _ => warn!(
-                event = "reload_ignored",
-                by = ask.by,
-                "a run that ends with its files does not load its configuration again"
-            ),
+            _ => {
+                let problem = "a run that ends with its files does not load its configuration again";
+                warn!(event = "reload_ignored", by = ask.by, "{problem}");
+                if let Some(answer) = ask.answer {
+                    let _ = answer.send(Outcome::Refused(problem.into()));
+                }
+            }
         }
     };
     let patient = once && !reason.starts_with("SIG");
@@ -186,6 +191,33 @@ pub async fn run(mut config: Config, options: Options) -> Result<(), Failure> {
     };
     drained?;
     agent.end().await
+}
+
+/// Opens the control socket. Without it everything goes on; only nobody can be asked.
+fn serve_control(side: &mut JoinSet<&'static str>, config: &Config, asks: Asks) {
+    let path = control::path_in(&config.data_dir);
+    let listener = match control::bind(&config.data_dir) {
+        Ok(listener) => listener,
+        Err(error) => {
+            warn!(event = "control_unavailable", path = %path.display(), %error,
+                "the control socket cannot be opened: commands cannot ask this process; a signal still can");
+            return;
+        }
+    };
+    let reload = move || -> Pin<Box<dyn Future<Output = Option<Reloaded>> + Send>> {
+        let asks = asks.clone();
+        Box::pin(async move {
+            let (answer, answered) = oneshot::channel();
+            asks.send(Ask { by: "the control socket", answer: Some(answer) }).await.ok()?;
+            Some(answered.await.ok()?.into())
+        })
+    };
+    side.spawn(async move {
+        if let Err(error) = control::serve(listener, Control { reload: Arc::new(reload) }).await {
+            warn!(event = "control_ended", %error, "the control socket is closed");
+        }
+        "the control socket"
+    });
 }
 
 /// Asks for the configuration to be loaded again whenever its file has changed, as long as that is wanted.

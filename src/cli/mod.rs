@@ -1,11 +1,14 @@
 //! The commands: what can be typed, and the thin functions behind.
 
 pub mod check;
+pub mod completions;
 pub mod count;
 pub mod generate;
 pub mod iam_policy;
 pub mod online;
+mod place;
 pub mod plan;
+pub mod reload;
 pub mod schema;
 pub mod trial;
 
@@ -13,6 +16,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use self::completions::CompletionsArgs;
 pub use self::count::CountArgs;
 pub use self::generate::GenerateArgs;
 pub use self::iam_policy::IamPolicyArgs;
@@ -47,6 +51,11 @@ pub enum Command {
     /// SIGTERM or SIGINT stops reading, delivers what it can within `drain_timeout`, and keeps the rest in
     /// the buffer for the next start.
     Run(RunArgs),
+    /// Have a running kinetail load its configuration again
+    ///
+    /// It is checked as a whole first: a bad one is told, and the one before goes on. Exits with 0 if it counts, with 1 if
+    /// it was refused or no kinetail runs.
+    Reload(DataDirArgs),
     /// Tell all that is wrong with a configuration, run its tests, and tell what it would do with the files that exist now
     ///
     /// Nothing is read from the files and nothing is sent, unless --online asks AWS too. Exits with 0 if all is good,
@@ -69,6 +78,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Print the JSON Schema of the configuration, for editors
     Schema,
+    /// Print what a shell needs to complete kinetail's commands
+    Completions(CompletionsArgs),
     /// Write synthetic container logs, for load tests and drills
     ///
     /// Every line carries a marker, by which `kinetail count` tells what was lost and what came twice. Runs until
@@ -92,6 +103,20 @@ pub struct ConfigArgs {
         default_value = "/etc/kinetail/kinetail.yaml"
     )]
     pub config: PathBuf,
+}
+
+/// Which kinetail a command is about.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct DataDirArgs {
+    /// Where the configuration is, which says where the data is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Where its data is, instead of what the configuration says
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Answer in JSON, for scripts
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `kinetail run`

@@ -1,0 +1,33 @@
+//! Which kinetail a command is about, and how it is asked.
+
+use std::path::{Path, PathBuf};
+
+use hyper::Method;
+use serde::Deserialize;
+
+use super::DataDirArgs;
+use crate::config;
+use crate::telemetry::control;
+
+/// The `data_dir` that was named, or that of the configuration. What else is wrong with the configuration does not
+/// matter as long as that can be read.
+pub(super) fn data_dir(args: &DataDirArgs) -> Result<PathBuf, String> {
+    if let Some(data_dir) = &args.data_dir {
+        return Ok(data_dir.clone());
+    }
+    let loaded = config::load(&args.config.config);
+    loaded.map(|loaded| loaded.config.data_dir).map_err(|mistakes| {
+        format!("{mistakes}\nor say where the running kinetail has its data: --data-dir DIR")
+    })
+}
+
+/// Asks a running kinetail.
+pub(super) fn asking<T: for<'a> Deserialize<'a>>(
+    data_dir: &Path,
+    method: Method,
+    target: &str,
+) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| error.to_string())?;
+    runtime.block_on(control::ask(data_dir, method, target)).map_err(|error| error.to_string())
+}
