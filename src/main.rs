@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use kinetail::agent::{self, ConfigFile, Options};
 use kinetail::cli::{
-    Cli, Command, RunArgs, check, completions, count, generate, iam_policy, online, plan, reload, schema,
-    trial,
+    Cli, Command, RunArgs, buffer, check, checkpoints, completions, count, dead_letters, generate,
+    iam_policy, online, plan, reload, schema, trial,
 };
 use kinetail::config::{self, Config, RouteConfig};
 use kinetail::tail::{self, Roots, Selection};
@@ -37,6 +37,13 @@ fn main() -> ExitCode {
         Command::IamPolicy(args) => iam_policy::run(args, &mut io::stdout().lock(), &mut io::stderr().lock()),
         Command::Plan(args) => plan::run(args, &mut io::stdout().lock(), &mut io::stderr().lock()),
         Command::Reload(args) => reload::run(&args, &mut io::stdout().lock(), &mut io::stderr().lock()),
+        Command::Buffer(args) => buffer::run(&args, &mut io::stdout().lock(), &mut io::stderr().lock()),
+        Command::DeadLetters(args) => {
+            dead_letters::run(&args, &mut io::stdout().lock(), &mut io::stderr().lock())
+        }
+        Command::Checkpoints(args) => {
+            checkpoints::run(&args, &mut io::stdout().lock(), &mut io::stderr().lock())
+        }
         Command::Completions(args) => completions::run(args, &mut io::stdout().lock()),
         Command::Schema => schema::run(&mut io::stdout().lock()),
         Command::Generate(args) => generate::run(args, &mut io::stdout().lock(), &mut io::stderr().lock()),

@@ -45,16 +45,26 @@ impl DataDir {
             move |error| DataDirError::Io { path, error }
         };
         disk.create_folder(path).map_err(failed(path))?;
-        let lock_path = path.join("lock");
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&lock_path);
-        let lock = lock.map_err(failed(&lock_path))?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(DataDirError::InUse(path.to_owned())),
-            Err(error) => return Err(failed(&lock_path)(error.into())),
-        }
+        let lock = hold(path)?;
         let node = node_id(disk, path)?;
         Ok(Self { path: path.to_owned(), node, _lock: lock })
+    }
+}
+
+/// Keeps every kinetail from using `data_dir`, as long as the file that is returned is open.
+///
+/// # Errors
+///
+/// One uses it, or it cannot be written.
+pub fn hold(path: &Path) -> Result<File, DataDirError> {
+    let lock_path = path.join("lock");
+    let failed = |error| DataDirError::Io { path: lock_path.clone(), error };
+    let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&lock_path);
+    let lock = lock.map_err(failed)?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(lock),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(DataDirError::InUse(path.to_owned())),
+        Err(error) => Err(failed(error.into())),
     }
 }
 

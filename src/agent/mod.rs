@@ -48,4 +48,5 @@ mod totals;
 mod watched;
 
 pub use config_file::ConfigFile;
+pub use data_dir::{DataDirError, hold};
 pub use run::{Failure, Options, run};

@@ -2,10 +2,10 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -204,7 +204,7 @@ fn serve_control(side: &mut JoinSet<&'static str>, config: &Config, asks: Asks) 
             return;
         }
     };
-    let reload = move || -> Pin<Box<dyn Future<Output = Option<Reloaded>> + Send>> {
+    let reload = move || -> BoxFuture<'static, Option<Reloaded>> {
         let asks = asks.clone();
         Box::pin(async move {
             let (answer, answered) = oneshot::channel();

@@ -118,24 +118,41 @@ impl AckLog {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Acks(log, acked)),
             Err(error) => return Err(error),
         };
-        let magic = &bytes[..bytes.len().min(MAGIC.len())];
-        if bytes.starts_with(MAGIC) {
-            log.len = MAGIC.len() as u64;
-            for entry in bytes[MAGIC.len()..].as_chunks::<ENTRY>().0 {
-                let number =
-                    |at: usize| u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]);
-                if log.checksum(&entry[..8]) != number(8) || number(0) > number(4) {
-                    break;
-                }
-                acked.insert(number(0)..number(4));
-                log.len += ENTRY as u64;
-            }
-        } else if !MAGIC.starts_with(magic) && magic.iter().any(|byte| *byte != 0) {
-            return Ok(Found::Foreign);
-        }
+        let Some(len) = log.read(&bytes, &mut acked) else { return Ok(Found::Foreign) };
+        log.len = len;
         log.file = Some(disk.open(&log.path)?);
         (log.unsynced, log.folder_unsynced) = (true, true);
         Ok(Found::Acks(log, acked))
+    }
+
+    /// What is acknowledged in a file, as far as that can be read; nothing is touched.
+    pub(super) fn peek(&self) -> io::Result<Ranges> {
+        let mut acked = Ranges::default();
+        match std::fs::read(&self.path) {
+            Ok(bytes) => drop(self.read(&bytes, &mut acked)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        Ok(acked)
+    }
+
+    /// Reads what a file holds, and returns how much of it is whole; none if it holds something else.
+    fn read(&self, bytes: &[u8], acked: &mut Ranges) -> Option<u64> {
+        let magic = &bytes[..bytes.len().min(MAGIC.len())];
+        if !bytes.starts_with(MAGIC) {
+            return (MAGIC.starts_with(magic) || magic.iter().all(|byte| *byte == 0)).then_some(0);
+        }
+        let mut len = MAGIC.len() as u64;
+        for entry in bytes[MAGIC.len()..].as_chunks::<ENTRY>().0 {
+            let number =
+                |at: usize| u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]);
+            if self.checksum(&entry[..8]) != number(8) || number(0) > number(4) {
+                break;
+            }
+            acked.insert(number(0)..number(4));
+            len += ENTRY as u64;
+        }
+        Some(len)
     }
 
     /// Writes acknowledgements down. Those that the disk does not take are tried again with the next.

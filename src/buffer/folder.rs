@@ -75,7 +75,7 @@ pub(super) fn list(shared: &Shared) -> io::Result<Vec<u64>> {
     Ok(numbers)
 }
 
-fn named(path: &Path) -> Option<(u64, &str)> {
+pub(super) fn named(path: &Path) -> Option<(u64, &str)> {
     let stem = path.file_stem()?.to_str()?;
     let number = u64::from_str_radix(stem, 16).ok().filter(|number| format!("{number:016x}") == stem)?;
     Some((number, path.extension()?.to_str()?))

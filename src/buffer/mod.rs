@@ -20,6 +20,7 @@ mod dead_letters;
 mod folder;
 #[expect(missing_docs, reason = "the tables at the top of the module document every field")]
 pub mod frame;
+pub mod inspect;
 mod queue;
 mod read;
 mod recover;

@@ -92,7 +92,7 @@ pub(super) fn salvage(path: &Path, salt: u32, mut visit: impl FnMut(&FrameHeader
     }
 }
 
-fn frame_at(
+pub(super) fn frame_at(
     file: &File,
     at: u64,
     len: u64,
@@ -116,7 +116,7 @@ fn frame_at(
 }
 
 /// Reads bytes. Returns whether they are to be had: a bad sector is damage like any other.
-fn read(file: &File, bytes: &mut [u8], at: u64) -> io::Result<bool> {
+pub(super) fn read(file: &File, bytes: &mut [u8], at: u64) -> io::Result<bool> {
     match read_exact_at(file, bytes, at) {
         Ok(()) => Ok(true),
         Err(error) if is_damage(&error) => Ok(false),
@@ -124,7 +124,7 @@ fn read(file: &File, bytes: &mut [u8], at: u64) -> io::Result<bool> {
     }
 }
 
-fn next_header(file: &File, mut from: u64, len: u64, salt: u32) -> io::Result<Option<u64>> {
+pub(super) fn next_header(file: &File, mut from: u64, len: u64, salt: u32) -> io::Result<Option<u64>> {
     let mut bytes = Vec::new();
     while from + FRAME_HEADER as u64 <= len {
         let end = len.min(from + STRIDE);

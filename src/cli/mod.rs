@@ -1,8 +1,11 @@
 //! The commands: what can be typed, and the thin functions behind.
 
+pub mod buffer;
 pub mod check;
+pub mod checkpoints;
 pub mod completions;
 pub mod count;
+pub mod dead_letters;
 pub mod generate;
 pub mod iam_policy;
 pub mod online;
@@ -10,14 +13,18 @@ mod place;
 pub mod plan;
 pub mod reload;
 pub mod schema;
+mod table;
 pub mod trial;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use self::buffer::BufferArgs;
+pub use self::checkpoints::CheckpointsArgs;
 pub use self::completions::CompletionsArgs;
 pub use self::count::CountArgs;
+pub use self::dead_letters::DeadLettersArgs;
 pub use self::generate::GenerateArgs;
 pub use self::iam_policy::IamPolicyArgs;
 pub use self::plan::PlanArgs;
@@ -56,6 +63,12 @@ pub enum Command {
     /// It is checked as a whole first: a bad one is told, and the one before goes on. Exits with 0 if it counts, with 1 if
     /// it was refused or no kinetail runs.
     Reload(DataDirArgs),
+    /// Look at the buffers on disk: what waits for each destination, what is damaged
+    Buffer(BufferArgs),
+    /// Look at records that a destination would not take, and at lines that became none
+    DeadLetters(DeadLettersArgs),
+    /// Look at how far each file is read and delivered, and change that
+    Checkpoints(CheckpointsArgs),
     /// Tell all that is wrong with a configuration, run its tests, and tell what it would do with the files that exist now
     ///
     /// Nothing is read from the files and nothing is sent, unless --online asks AWS too. Exits with 0 if all is good,

@@ -1,6 +1,8 @@
 //! Which kinetail a command is about, and how it is asked.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use hyper::Method;
 use serde::Deserialize;
@@ -30,4 +32,16 @@ pub(super) fn asking<T: for<'a> Deserialize<'a>>(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
     runtime.block_on(control::ask(data_dir, method, target)).map_err(|error| error.to_string())
+}
+
+/// How a command ends: with 0 if all was done and is well, with 1 otherwise.
+pub(super) fn ended(done: Result<bool, String>, err: &mut dyn Write) -> ExitCode {
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            let _ = writeln!(err, "{why}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -10,16 +10,15 @@
 //! Whoever can open the socket may ask for everything: its mode is 0600, and `data_dir` belongs to one kinetail.
 
 use std::fs::{self, Permissions};
-use std::future::Future;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::routing::post;
 use axum::{Json, Router};
+use futures_util::future::BoxFuture;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper::{Method, Request, StatusCode};
@@ -46,7 +45,7 @@ pub struct Reloaded {
 #[derive(Clone)]
 pub struct Control {
     /// Loads the configuration again. None if the agent is about to end.
-    pub reload: Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Option<Reloaded>> + Send>> + Send + Sync>,
+    pub reload: Arc<dyn Fn() -> BoxFuture<'static, Option<Reloaded>> + Send + Sync>,
 }
 
 /// Where the socket is.

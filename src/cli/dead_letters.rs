@@ -1,0 +1,189 @@
+//! `kinetail dead-letters`: records that a destination would not take, and lines that became none.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::DataDirArgs;
+use super::buffer::{at, is_sure, say};
+use super::place::{data_dir, ended};
+use crate::source::DestinationName;
+use crate::units::ByteSize;
+
+/// `kinetail dead-letters`
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct DeadLettersArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: DeadLettersCommand,
+}
+
+/// What can be done with dead letters, also while kinetail runs.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum DeadLettersCommand {
+    /// Count the dead letters of each destination, by reason
+    Ls {
+        /// Where its data is.
+        #[command(flatten)]
+        place: DataDirArgs,
+    },
+    /// Print the dead letters of a destination, oldest first
+    Show {
+        /// The destination
+        destination: DestinationName,
+        /// Only those of this reason
+        #[arg(long)]
+        reason: Option<String>,
+        /// No more than so many
+        #[arg(long, value_name = "COUNT")]
+        limit: Option<usize>,
+        /// Where its data is.
+        #[command(flatten)]
+        place: DataDirArgs,
+    },
+    /// Remove the dead letters of a destination
+    Drop {
+        /// The destination
+        destination: DestinationName,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        /// Where its data is.
+        #[command(flatten)]
+        place: DataDirArgs,
+    },
+}
+
+/// Does it. Exits with 1 if it could not be done.
+pub fn run(args: &DeadLettersArgs, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode {
+    let done = match &args.command {
+        DeadLettersCommand::Ls { place } => list(place, out),
+        DeadLettersCommand::Show { destination, reason, limit, place } => {
+            show(place, destination, reason.as_deref(), limit.unwrap_or(usize::MAX), out)
+        }
+        DeadLettersCommand::Drop { destination, yes, place } => drop_all(place, destination, *yes, out, err),
+    };
+    ended(done, err)
+}
+
+fn list(place: &DataDirArgs, out: &mut dyn Write) -> Result<bool, String> {
+    let folder = data_dir(place)?.join("dead_letters");
+    let (mut rows, mut all) = (Vec::new(), Vec::new());
+    for name in folders(&folder)? {
+        let mut by: BTreeMap<String, (u64, u64, String)> = BTreeMap::new();
+        each(&folder.join(&name), |line, letter| {
+            let reason = letter["reason"].as_str().unwrap_or("?").to_owned();
+            let (count, bytes, newest) = by.entry(reason).or_default();
+            *count += 1;
+            *bytes += line.len() as u64 + 1;
+            letter["time"].as_str().unwrap_or("?").clone_into(newest);
+            Ok(true)
+        })?;
+        for (reason, (count, bytes, newest)) in by {
+            all.push(json!({"destination": name, "reason": reason, "letters": count, "bytes": bytes, "newest": newest}));
+            rows.push(vec![name.clone(), reason, count.to_string(), ByteSize(bytes).to_string(), newest]);
+        }
+    }
+    let head = ["destination", "reason", "letters", "size", "newest"];
+    say(place, out, &head, &rows, &json!({"dead_letters": all}))
+}
+
+fn show(
+    place: &DataDirArgs,
+    name: &DestinationName,
+    reason: Option<&str>,
+    limit: usize,
+    out: &mut dyn Write,
+) -> Result<bool, String> {
+    let folder = data_dir(place)?.join("dead_letters").join(name.as_str());
+    let mut shown = 0;
+    each(&folder, |line, letter| {
+        if reason.is_some_and(|reason| letter["reason"] != reason) {
+            return Ok(shown < limit);
+        }
+        if shown >= limit {
+            return Ok(false);
+        }
+        shown += 1;
+        if place.json {
+            writeln!(out, "{line}")?;
+        } else {
+            let text = |key: &str| letter[key].as_str().unwrap_or_default().trim_end().to_owned();
+            writeln!(out, "{}  {}: {}", text("time"), text("reason"), text("detail"))?;
+            if let Some(file) = letter["origin"]["file"].as_str() {
+                let offset = letter["origin"]["offset"].as_u64().map(|offset| format!(" at {offset}"));
+                writeln!(out, "  of {file}{}", offset.unwrap_or_default())?;
+            }
+            writeln!(out, "  {}", text("record"))?;
+        }
+        Ok(true)
+    })?;
+    Ok(true)
+}
+
+fn drop_all(
+    place: &DataDirArgs,
+    name: &DestinationName,
+    yes: bool,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<bool, String> {
+    let folder = data_dir(place)?.join("dead_letters").join(name.as_str());
+    let files = files(&folder)?;
+    if !yes && !is_sure(&format!("remove the dead letters of {name}, {} files", files.len()), err)? {
+        return Ok(false);
+    }
+    for path in &files {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(path, &error)),
+            _ => {}
+        }
+    }
+    if place.json {
+        let _ = writeln!(out, "{}", json!({"destination": name, "files": files.len()}));
+    } else {
+        let _ = writeln!(out, "{} files were removed", files.len());
+    }
+    Ok(true)
+}
+
+fn folders(folder: &Path) -> Result<Vec<String>, String> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(|error| at(folder, &error))?,
+    };
+    let mut names: Vec<String> =
+        entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// The files of dead letters in a folder, the oldest first.
+fn files(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let names = folders(folder)?.into_iter();
+    Ok(names.filter(|name| name.ends_with(".ndjson")).map(|name| folder.join(name)).collect())
+}
+
+/// Gives every letter to `take`, until it returns false. The last line of a file may be cut off by a crash.
+fn each(folder: &Path, mut take: impl FnMut(&str, &Value) -> io::Result<bool>) -> Result<(), String> {
+    for path in files(folder)? {
+        let file = match File::open(&path) {
+            // Moved away meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            file => file.map_err(|error| at(&path, &error))?,
+        };
+        for line in BufReader::new(file).lines() {
+            let line = line.map_err(|error| at(&path, &error))?;
+            let Ok(letter) = serde_json::from_str::<Value>(&line) else { continue };
+            if !take(&line, &letter).map_err(|error| error.to_string())? {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}

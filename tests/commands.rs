@@ -1,0 +1,187 @@
+//! The commands that look at a kinetail and change what it does: over its socket while it runs, on disk when it does not.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Output;
+
+use serde_json::Value;
+use support::endpoint::{ErrorAnswer, Fault, Marker, Rule};
+use support::logs;
+use support::process::{Agent, kinetail};
+use support::scene::{ARCHIVE, AUDIT, Scene};
+
+async fn command(scene: &Scene, words: &str) -> Output {
+    let mut command = kinetail(&scene.root());
+    command.args(words.split(' ')).args(["--config", "kinetail.yaml"]);
+    command.output().await.expect("it starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// What a command answers with `--json`; it must end well.
+async fn json(scene: &Scene, words: &str) -> Value {
+    let output = command(scene, &format!("{words} --json")).await;
+    assert!(output.status.success(), "{words}: {}{}", text(&output.stdout), text(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(&output.stdout)))
+}
+
+/// What a command says against it; it must fail.
+async fn refused(scene: &Scene, words: &str) -> String {
+    let output = command(scene, words).await;
+    assert_eq!(output.status.code(), Some(1), "{words}: {}", text(&output.stdout));
+    text(&output.stderr)
+}
+
+#[tokio::test]
+async fn reload_tells_what_came_of_it() {
+    let scene = Scene::plain().await;
+    let path = scene.root().join("kinetail.yaml");
+    fs::write(&path, scene.config()).expect("a configuration");
+    assert!(refused(&scene, "reload").await.contains("no kinetail runs"));
+    let agent = scene.start().await;
+    fs::write(&path, scene.config().replace("name: logs", "name: renamed")).expect("a configuration");
+    let reloaded = json(&scene, "reload").await;
+    assert_eq!(reloaded["applied"], true, "{reloaded}");
+    // The command reads the file too, for where the data is; it says what is wrong itself.
+    let bad = scene.config().replace("to: [archive, audit]", "to: [nobody]");
+    fs::write(&path, bad).expect("a configuration");
+    assert!(refused(&scene, "reload").await.contains("nobody"));
+    let said = refused(&scene, &format!("reload --data-dir {}", scene.data_dir().display())).await;
+    assert!(said.contains("refused") && said.contains("nobody"), "{said}");
+    agent.logged("reload_refused").await;
+    agent.terminate().await;
+}
+
+/// Ten lines of which the second destination took none, and kinetail has stopped.
+async fn stopped() -> (Scene, logs::Writer) {
+    let scene = Scene::plain().await.setting("drain_timeout: 0s").destination("retry: {max_backoff: 100ms}");
+    scene.endpoint.inject(Rule::new(Fault::Answer(ErrorAnswer::internal_failure())).stream(AUDIT));
+    let mut writer = logs::containers(&scene.root(), 1).remove(0);
+    let agent = scene.start().await;
+    writer.lines(10);
+    scene.endpoint.wait_until(|account| account.stream(ARCHIVE).distinct() == 10).await;
+    agent.terminate().await;
+    scene.endpoint.heal();
+    (scene, writer)
+}
+
+#[tokio::test]
+async fn what_waits_in_a_buffer_is_listed_shown_verified_and_exported() {
+    let (scene, writer) = stopped().await;
+    let listed = json(&scene, "buffer ls").await;
+    let audit = listed["buffers"].as_array().expect("a list").iter().find(|of| of["destination"] == AUDIT);
+    let audit = audit.expect("the destination");
+    assert_eq!((&audit["waiting"], &audit["damaged"]), (&10.into(), &0.into()), "{listed}");
+    let table = text(&command(&scene, "buffer ls").await.stdout);
+    assert!(table.starts_with("DESTINATION") && table.contains(AUDIT), "{table}");
+    let chunks = json(&scene, "buffer ls audit").await;
+    let number = chunks["chunks"][0]["chunk"].as_u64().expect("a number");
+    let shown = json(&scene, &format!("buffer show audit {number}")).await;
+    let frames = shown["frames"].as_array().expect("a list");
+    assert_eq!(frames.iter().map(|frame| frame["waiting"].as_u64().expect("a number")).sum::<u64>(), 10);
+    assert_eq!(frames[0]["file"], writer.path().display().to_string());
+    assert!(refused(&scene, "buffer show audit 99").await.contains("no chunk 99"));
+    assert!(text(&command(&scene, "buffer verify").await.stdout).contains("none is damaged"));
+
+    let exported = command(&scene, "buffer export audit").await;
+    let found: BTreeSet<Marker> =
+        exported.stdout.split(|byte| *byte == b'\n').filter_map(Marker::find).collect();
+    assert_eq!(found, writer.markers().collect());
+    let to = scene.root().join("exported.ndjson");
+    assert!(command(&scene, &format!("buffer export audit --to {}", to.display())).await.status.success());
+    assert_eq!(fs::read(&to).expect("the file"), exported.stdout);
+    assert!(refused(&scene, &format!("buffer export audit --to {}", to.display())).await.contains("exists"));
+
+    let path = chunks["chunks"][0]["path"].as_str().expect("a path");
+    let mut bytes = fs::read(path).expect("the chunk");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(path, bytes).expect("the chunk");
+    let damaged = command(&scene, "buffer verify --json").await;
+    assert_eq!(damaged.status.code(), Some(1));
+    let damaged: Value = serde_json::from_slice(&damaged.stdout).expect("JSON");
+    assert_eq!(damaged["damaged"][0]["chunk"], number, "{damaged}");
+}
+
+#[tokio::test]
+async fn a_purge_asks_and_gives_up_what_waits_and_nothing_else() {
+    let (scene, mut writer) = stopped().await;
+    assert!(refused(&scene, "buffer purge audit").await.contains("--yes"));
+    assert!(refused(&scene, "buffer purge nobody --yes").await.contains("no buffer"));
+    assert_eq!(json(&scene, "buffer purge audit --yes").await["given_up"], 10);
+    let agent = scene.start().await;
+    assert!(refused(&scene, "buffer purge audit --yes").await.contains("in use"));
+    writer.lines(5);
+    let later: Vec<Marker> = writer.markers().skip(10).collect();
+    scene.endpoint.wait_until(|account| account.stream(AUDIT).distinct() >= 5).await;
+    agent.terminate().await;
+    scene.endpoint.look(|account| {
+        account.stream(AUDIT).assert_exactly_once(later);
+        account.stream(ARCHIVE).assert_exactly_once(writer.markers());
+    });
+}
+
+#[tokio::test]
+async fn positions_are_listed_set_and_forgotten() {
+    let (scene, writer) = stopped().await;
+    let listed = json(&scene, "checkpoints ls").await;
+    let file = &listed["files"][0];
+    assert_eq!((&file["status"], &file["route"]), (&"following".into(), &"logs".into()), "{listed}");
+    let path = writer.path().display().to_string();
+    assert!(refused(&scene, &format!("checkpoints set {path} --offset 3")).await.contains("no line"));
+    assert!(refused(&scene, "checkpoints set /nothing --offset 0").await.contains("no file is known"));
+    json(&scene, &format!("checkpoints set {path} --offset 0 --destination {ARCHIVE}")).await;
+    let agent = scene.start().await;
+    let twice = |account: &support::endpoint::Account| {
+        writer.markers().all(|marker| account.stream(ARCHIVE).copies(&marker) == 2)
+    };
+    scene.endpoint.wait_until(twice).await;
+    scene.endpoint.wait_until(|account| account.stream(AUDIT).distinct() == 10).await;
+    agent.terminate().await;
+    scene.endpoint.look(|account| account.stream(AUDIT).assert_exactly_once(writer.markers()));
+    let ids = |scene: &Scene| -> BTreeSet<String> {
+        let records = scene.records(ARCHIVE);
+        records.iter().map(|record| record["record_id"].as_str().expect("an id").to_owned()).collect()
+    };
+    assert_eq!(ids(&scene).len(), 10, "lines that are read again have the same ids");
+
+    let incarnation = file["incarnation"].as_str().expect("an incarnation");
+    json(&scene, &format!("checkpoints forget {incarnation}")).await;
+    assert_eq!(json(&scene, "checkpoints ls").await["files"].as_array().map(Vec::len), Some(0));
+    let again = scene.start().await;
+    scene
+        .endpoint
+        .wait_until(|account| writer.markers().all(|it| account.stream(AUDIT).copies(&it) == 2))
+        .await;
+    again.terminate().await;
+    assert!(ids(&scene).len() > 10, "a file that is met anew has other ids");
+}
+
+#[tokio::test]
+async fn dead_letters_are_counted_shown_and_dropped() {
+    let scene = Scene::plain().await;
+    let mut writer = logs::containers(&scene.root(), 1).remove(0);
+    let name = writer.name().to_owned();
+    let text_of = |line: u64| Marker::new(name.clone(), line).to_string().into_bytes();
+    let with = ErrorAnswer::invalid_argument("never");
+    scene.endpoint.inject(Rule::new(Fault::Poison { text: text_of(3), with }).stream(AUDIT));
+    let agent: Agent = scene.start().await;
+    writer.lines(10);
+    agent.logged("\"dead_letter\"").await;
+    let listed = json(&scene, "dead-letters ls").await;
+    let of = &listed["dead_letters"][0];
+    assert_eq!((&of["destination"], &of["letters"]), (&AUDIT.into(), &1.into()), "{listed}");
+    let reason = of["reason"].as_str().expect("a reason");
+    let shown = json(&scene, &format!("dead-letters show audit --reason {reason}")).await;
+    assert!(shown["record"].as_str().expect("a record").contains(&text(&text_of(3))));
+    assert!(command(&scene, "dead-letters show audit --reason other").await.stdout.is_empty());
+    assert!(text(&command(&scene, "dead-letters show audit").await.stdout).contains(reason));
+    assert!(refused(&scene, "dead-letters drop audit").await.contains("--yes"));
+    json(&scene, "dead-letters drop audit --yes").await;
+    assert_eq!(json(&scene, "dead-letters ls").await["dead_letters"].as_array().map(Vec::len), Some(0));
+    agent.terminate().await;
+}
