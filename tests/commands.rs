@@ -56,6 +56,28 @@ async fn reload_tells_what_came_of_it() {
     agent.terminate().await;
 }
 
+#[tokio::test]
+async fn status_and_files_tell_how_a_running_kinetail_does() {
+    let scene = Scene::plain().await;
+    fs::write(scene.root().join("kinetail.yaml"), scene.config()).expect("a configuration");
+    assert!(refused(&scene, "status").await.contains("no kinetail runs"));
+    let mut writer = logs::containers(&scene.root(), 1).remove(0);
+    let agent = scene.start().await;
+    writer.lines(10);
+    scene.exactly_once(&[&writer]).await;
+    let status = json(&scene, "status").await;
+    assert_eq!((&status["ready"], &status["reading"]["lines"]), (&true.into(), &10.into()), "{status}");
+    let table = text(&command(&scene, "status").await.stdout);
+    assert!(table.contains(": ready") && table.contains(ARCHIVE) && table.contains("logs"), "{table}");
+    let path = writer.path().display().to_string();
+    let length = fs::metadata(writer.path()).expect("the log").len();
+    let listed = json(&scene, "files").await;
+    let file = &listed["files"][0];
+    assert_eq!((&file["path"], &file["destinations"][0]["offset"]), (&path.clone().into(), &length.into()));
+    assert!(text(&command(&scene, "files").await.stdout).contains(&path));
+    agent.terminate().await;
+}
+
 /// Ten lines of which the second destination took none, and kinetail has stopped.
 async fn stopped() -> (Scene, logs::Writer) {
     let scene = Scene::plain().await.setting("drain_timeout: 0s").destination("retry: {max_backoff: 100ms}");

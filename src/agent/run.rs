@@ -19,6 +19,7 @@ use super::reload::{self, Ask, Asks, Outcome};
 use crate::config::Config;
 use crate::telemetry::admin::{self, Admin};
 use crate::telemetry::control::{self, Control, Reloaded};
+use crate::telemetry::status::Status;
 use crate::telemetry::{Suppressed, metrics, service_manager};
 
 /// Before a disk that refused at the start is tried again.
@@ -152,7 +153,9 @@ pub async fn run(mut config: Config, options: Options) -> Result<(), Failure> {
         let watched = agent.watch_config.subscribe();
         side.spawn(watch_file(file, watched, asks.clone()));
     }
-    serve_control(&mut side, &config, asks);
+    let (watched, liveness) = (agent.watched.clone(), agent.liveness.clone());
+    let status = Arc::new(move || watched.snapshot(&liveness, usize::MAX));
+    serve_control(&mut side, &config, asks, status);
     let reason = loop {
         let ask = tokio::select! {
             _ = terminate.recv() => break "SIGTERM",
@@ -194,7 +197,12 @@ pub async fn run(mut config: Config, options: Options) -> Result<(), Failure> {
 }
 
 /// Opens the control socket. Without it everything goes on; only nobody can be asked.
-fn serve_control(side: &mut JoinSet<&'static str>, config: &Config, asks: Asks) {
+fn serve_control(
+    side: &mut JoinSet<&'static str>,
+    config: &Config,
+    asks: Asks,
+    status: Arc<dyn Fn() -> Status + Send + Sync>,
+) {
     let path = control::path_in(&config.data_dir);
     let listener = match control::bind(&config.data_dir) {
         Ok(listener) => listener,
@@ -213,7 +221,7 @@ fn serve_control(side: &mut JoinSet<&'static str>, config: &Config, asks: Asks) 
         })
     };
     side.spawn(async move {
-        if let Err(error) = control::serve(listener, Control { reload: Arc::new(reload) }).await {
+        if let Err(error) = control::serve(listener, Control { reload: Arc::new(reload), status }).await {
             warn!(event = "control_ended", %error, "the control socket is closed");
         }
         "the control socket"

@@ -13,6 +13,7 @@ mod place;
 pub mod plan;
 pub mod reload;
 pub mod schema;
+pub mod status;
 mod table;
 pub mod trial;
 
@@ -28,6 +29,7 @@ pub use self::dead_letters::DeadLettersArgs;
 pub use self::generate::GenerateArgs;
 pub use self::iam_policy::IamPolicyArgs;
 pub use self::plan::PlanArgs;
+pub use self::status::StatusArgs;
 pub use self::trial::TryArgs;
 use crate::config::check_log_filter;
 
@@ -63,6 +65,10 @@ pub enum Command {
     /// It is checked as a whole first: a bad one is told, and the one before goes on. Exits with 0 if it counts, with 1 if
     /// it was refused or no kinetail runs.
     Reload(DataDirArgs),
+    /// Tell how a running kinetail does: what is wrong, its routes, its destinations
+    Status(StatusArgs),
+    /// List the files that a running kinetail follows: route, position, lag, rate, state
+    Files(DataDirArgs),
     /// Look at the buffers on disk: what waits for each destination, what is damaged
     Buffer(BufferArgs),
     /// Look at records that a destination would not take, and at lines that became none

@@ -5,6 +5,7 @@
 //!
 //! | request | answer |
 //! |---|---|
+//! | `GET /status` | 200 and a [`Status`] with all files, as it is now |
 //! | `POST /reload` | 200 and [`Reloaded`], once the configuration counts or was refused |
 //!
 //! Whoever can open the socket may ask for everything: its mode is 0600, and `data_dir` belongs to one kinetail.
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures_util::future::BoxFuture;
 use http_body_util::{BodyExt, Empty};
@@ -25,6 +26,8 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use tokio::net::{UnixListener, UnixStream};
+
+use super::status::Status;
 
 /// The socket's name in `data_dir`.
 const NAME: &str = "control.sock";
@@ -46,6 +49,8 @@ pub struct Reloaded {
 pub struct Control {
     /// Loads the configuration again. None if the agent is about to end.
     pub reload: Arc<dyn Fn() -> BoxFuture<'static, Option<Reloaded>> + Send + Sync>,
+    /// Tells how it goes. May wait for a moment.
+    pub status: Arc<dyn Fn() -> Status + Send + Sync>,
 }
 
 /// Where the socket is.
@@ -77,12 +82,18 @@ pub fn bind(data_dir: &Path) -> io::Result<UnixListener> {
 ///
 /// The socket failed.
 pub async fn serve(listener: UnixListener, control: Control) -> io::Result<()> {
-    let router = Router::new().route("/reload", post(reload)).with_state(control);
+    let router =
+        Router::new().route("/reload", post(reload)).route("/status", get(status)).with_state(control);
     axum::serve(listener, router).await
 }
 
 async fn reload(State(control): State<Control>) -> Result<Json<Reloaded>, StatusCode> {
     (control.reload)().await.map(Json).ok_or(StatusCode::SERVICE_UNAVAILABLE)
+}
+
+async fn status(State(control): State<Control>) -> Result<Json<Status>, StatusCode> {
+    let told = tokio::task::spawn_blocking(move || (control.status)()).await;
+    told.map(Json).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// Why a running kinetail could not be asked.
@@ -167,6 +178,7 @@ mod tests {
                 let reloaded = reloaded.clone();
                 Box::pin(async move { reloaded })
             }),
+            status: Arc::new(|| Status { pid: 17, ..Status::default() }),
         }
     }
 
@@ -184,6 +196,8 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         let answer: Reloaded = ask(folder.path(), Method::POST, "/reload").await.unwrap();
         assert_eq!(answer, reloaded);
+        let status: Status = ask(folder.path(), Method::GET, "/status").await.unwrap();
+        assert_eq!(status.pid, 17);
         let wrong = ask::<Reloaded>(folder.path(), Method::GET, "/reload").await.unwrap_err().to_string();
         assert!(wrong.contains("405"), "{wrong}");
     }
