@@ -50,6 +50,19 @@ impl Config {
     }
 }
 
+impl Config {
+    /// The routes that a file of this path falls under beside its first, each reading it as the first does.
+    pub fn further_of(&self, first: &RouteConfig, path: &std::path::Path) -> Vec<RouteConfig> {
+        let further = self.routes_of(path).into_iter().map(|route| &self.routes[route]);
+        let as_first = |route: &RouteConfig| RouteConfig {
+            format: first.format,
+            skip_header_lines: first.skip_header_lines,
+            ..route.clone()
+        };
+        further.filter(|route| route.name != first.name).map(as_first).collect()
+    }
+}
+
 /// One entry of `destinations`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DestinationConfig {

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 
 use super::records::{Destinations, Recorded, keep};
-use crate::config::{Config, RouteConfig};
+use crate::config::Config;
 use crate::trial::{Stages, open, unrotated};
 use crate::units::ByteSize;
 
@@ -101,11 +101,9 @@ fn add(
     // The first says how the file is read.
     let first = &config.routes[routes[0]];
     let (mut read, mut timed) = (0, true);
-    for route in routes.iter().map(|route| &config.routes[*route]) {
-        let route =
-            RouteConfig { format: first.format, skip_header_lines: first.skip_header_lines, ..route.clone() };
-        let to = Destinations::of(config, &route);
-        let mut stages = Stages::new(config, &route, path, number, SystemTime::now(), false);
+    for route in std::iter::once(first).chain(&config.further_of(first, path)) {
+        let to = Destinations::of(config, route);
+        let mut stages = Stages::new(config, route, path, number, SystemTime::now(), false);
         let mut last = None;
         let bytes = stages.read(text, |made| {
             let time = made.message.time.and_then(|time| time.parse::<Timestamp>().ok());

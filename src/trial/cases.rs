@@ -62,9 +62,12 @@ fn case(config: &Config, test: &TestCase, report: &mut Report<'_>) {
     }
     let mut came = Vec::new();
     let read_at = test.read_at.unwrap_or_else(SystemTime::now);
-    let mut stages = Stages::new(config, route, &test.path, 1, read_at, false);
-    // Bytes in memory can always be read.
-    let _ = stages.read(&test.lines[..], |made| came.push(Came::of(config, made)));
+    // Those of further routes come after those of the first.
+    for route in std::iter::once(route).chain(&config.further_of(route, &test.path)) {
+        let mut stages = Stages::new(config, route, &test.path, 1, read_at, false);
+        // Bytes in memory can always be read.
+        let _ = stages.read(&test.lines[..], |made| came.push(Came::of(config, made)));
+    }
     for ((expected, said), came) in test.expect.iter().zip(&came) {
         let before = report.text.len();
         hold(expected, said, came, report);

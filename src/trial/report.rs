@@ -28,7 +28,7 @@ pub enum Shown {
 pub fn report(
     config: &Config,
     path: &Path,
-    from: impl Read,
+    mut from: impl Read,
     read_at: SystemTime,
     explain: bool,
     out: &mut impl Write,
@@ -45,7 +45,32 @@ pub fn report(
             writeln!(out, "#   not {} ({}): {refusal}", route.name, patterns.join(", "))?;
         }
     }
-    let Some(route) = taken else { return Ok(Shown::NoRoute) };
+    let Some(first) = taken else { return Ok(Shown::NoRoute) };
+    let further = config.further_of(first, path);
+    if further.is_empty() {
+        run(config, first, path, from, read_at, explain, out)?;
+        return Ok(Shown::Lines);
+    }
+    let mut lines = Vec::new();
+    from.read_to_end(&mut lines)?;
+    run(config, first, path, &lines[..], read_at, explain, out)?;
+    for route in &further {
+        writeln!(out, "# {of}: and {}", heading(route))?;
+        run(config, route, path, &lines[..], read_at, explain, out)?;
+    }
+    Ok(Shown::Lines)
+}
+
+/// Runs lines through one route.
+fn run(
+    config: &Config,
+    route: &RouteConfig,
+    path: &Path,
+    from: impl Read,
+    read_at: SystemTime,
+    explain: bool,
+    out: &mut impl Write,
+) -> io::Result<()> {
     let mut stages = Stages::new(config, route, path, 1, read_at, explain);
     let (mut failed, mut counts) = (Ok(()), Counts::default());
     stages.read(from, |made| {
@@ -64,8 +89,7 @@ pub fn report(
         name(messages, "message"),
         name(records, "record"),
         name(letters, "dead letter")
-    )?;
-    Ok(Shown::Lines)
+    )
 }
 
 #[derive(Default)]

@@ -240,3 +240,34 @@ fn changes(before: &[(String, String)], after: &[(String, String)]) -> Vec<Chang
     let added = added.map(|(name, is)| Change { name: name.clone(), before: None, after: Some(is.clone()) });
     changed.chain(added).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::trial::{report, run_tests};
+
+    #[test]
+    fn a_file_of_several_routes_is_tried_under_each_of_them_without_its_header() {
+        let text = "
+destinations: {d: {type: directory, path: out}}
+routes:
+  - {name: one, files: /x, skip_header_lines: 1, continue: true, process: [{add: {by: one}}], to: d}
+  - {name: two, files: /x, process: [{drop: {log: a}}], to: d}
+tests:
+  - {path: /x, lines: [head, a], expect: [{record: {log: a, by: one}}, {drop: true}]}
+";
+        let config =
+            config::parse(text, "test", &|_| None).unwrap_or_else(|errors| panic!("{errors}")).config;
+        let mut out = Vec::new();
+        report(&config, Path::new("/x"), &b"head\na\n"[..], SystemTime::now(), false, &mut out).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        assert!(out.contains("# /x: route one") && out.contains("# /x: and route two"), "{out}");
+        assert!(
+            out.contains("# 1 message: 1 record, 0 dropped")
+                && out.contains("# 1 message: 0 records, 1 dropped")
+        );
+        let failed = run_tests(&config, "test");
+        assert!(failed.is_empty(), "{}", failed.iter().map(ToString::to_string).collect::<String>());
+    }
+}

@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::cases::AnyValue;
 use super::scalar::Regex;
 use super::{Condition, Entries, FieldName, Name, OneOrMany, Parse, Size, Text, Time};
 
@@ -349,27 +350,6 @@ impl JsonSchema for FieldValue {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": ["string", "number", "boolean", "null"] })
-    }
-}
-
-/// A value of `add_metadata`: of any kind.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(transparent)]
-pub(crate) struct AnyValue(pub(crate) Value);
-
-impl JsonSchema for AnyValue {
-    fn schema_name() -> Cow<'static, str> {
-        "AnyValue".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let inner = generator.subschema_for::<Self>();
-        json_schema!({
-            "description": "A value of any kind.",
-            "type": ["string", "number", "boolean", "null", "object", "array"],
-            "additionalProperties": inner,
-            "items": inner,
-        })
     }
 }
 
