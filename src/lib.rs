@@ -32,6 +32,7 @@ pub mod kubernetes;
 pub mod telemetry;
 
 pub mod generate;
+pub mod migrate;
 pub mod plan;
 pub mod trial;
 

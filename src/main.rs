@@ -8,7 +8,7 @@ use clap::Parser;
 use kinetail::agent::{self, ConfigFile, Options};
 use kinetail::cli::{
     Cli, Command, RunArgs, buffer, check, checkpoints, completions, count, dead_letters, generate,
-    iam_policy, online, plan, reload, schema, status, trial,
+    iam_policy, migrate, online, plan, reload, schema, status, trial,
 };
 use kinetail::config::{self, Config, RouteConfig};
 use kinetail::tail::{self, Roots, Selection};
@@ -47,6 +47,7 @@ fn main() -> ExitCode {
             checkpoints::run(&args, &mut io::stdout().lock(), &mut io::stderr().lock())
         }
         Command::Completions(args) => completions::run(args, &mut io::stdout().lock()),
+        Command::Migrate(args) => migrate::run(&args, &mut io::stdout().lock(), &mut io::stderr().lock()),
         Command::Schema => schema::run(&mut io::stdout().lock()),
         Command::Generate(args) => generate::run(args, &mut io::stdout().lock(), &mut io::stderr().lock()),
         Command::Count(args) => {

@@ -8,6 +8,7 @@ pub mod count;
 pub mod dead_letters;
 pub mod generate;
 pub mod iam_policy;
+pub mod migrate;
 pub mod online;
 mod place;
 pub mod plan;
@@ -28,6 +29,7 @@ pub use self::count::CountArgs;
 pub use self::dead_letters::DeadLettersArgs;
 pub use self::generate::GenerateArgs;
 pub use self::iam_policy::IamPolicyArgs;
+pub use self::migrate::MigrateArgs;
 pub use self::plan::PlanArgs;
 pub use self::status::StatusArgs;
 pub use self::trial::TryArgs;
@@ -95,6 +97,11 @@ pub enum Command {
     /// Records, requests and billed units a day for each destination, with and without packing, aggregation and
     /// compression. Nothing is sent.
     Plan(PlanArgs),
+    /// Print the configuration of the Kinesis Agent or of Fluent Bit as kinetail's
+    ///
+    /// What the source sent stays as it was; comments tell where something differs, and at the top all that could not be
+    /// carried over. docs/migrating.md has tables of all keys.
+    Migrate(MigrateArgs),
     /// Print the JSON Schema of the configuration, for editors
     Schema,
     /// Print what a shell needs to complete kinetail's commands

@@ -33,7 +33,13 @@ impl Pattern {
         self.0.as_str()
     }
 
-    pub(super) fn is_match(&self, text: &[u8]) -> bool {
+    /// How many groups it has.
+    pub fn group_count(&self) -> usize {
+        self.0.captures_len() - 1
+    }
+
+    /// Whether it is found in a text.
+    pub fn is_match(&self, text: &[u8]) -> bool {
         self.0.is_match(text)
     }
 
