@@ -10,7 +10,9 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::schema::{alternatives, only_key, resolve, schema};
+use super::diagnostics::Findings;
+use super::schema::{admits, alternatives, only_key, resolve, schema};
+use super::{document, shape};
 
 type Schema = Map<String, Value>;
 
@@ -79,7 +81,7 @@ fn tables() -> Vec<(String, String)> {
         rows.push(row(&root, &name, &property, required, false));
     }
     tables.push(("steps".to_owned(), rows));
-    let head = "| key | type | default | limits | meaning |\n|---|---|---|---|---|\n";
+    let head = "| key | type | default | limits | example | meaning |\n|---|---|---|---|---|---|\n";
     tables.into_iter().map(|(name, rows)| (name, format!("{head}{}", rows.concat()))).collect()
 }
 
@@ -156,7 +158,64 @@ fn row(root: &Value, key: &str, property: &Schema, required: bool, section: bool
     };
     let default = if section { String::new() } else { default };
     let kind = if section { "section".to_owned() } else { kind_of(root, property) };
-    format!("| `{key}` | {kind} | {default} | {} | {} |\n", limits(property), meaning(root, property))
+    let example = example(root, property).map(|example| shown(&example)).unwrap_or_default();
+    let example = format!("`{}`", example.replace('|', "\\|").replace('\t', "\\t"));
+    format!(
+        "| `{key}` | {kind} | {default} | {} | {example} | {} |\n",
+        limits(property),
+        meaning(root, property)
+    )
+}
+
+/// A value that may stand behind a key: one that its type's documentation gives, or else another than the default where
+/// that is easily told, or the default; of an object what must be in it, or its first key.
+fn example(root: &Value, property: &Schema) -> Option<Value> {
+    if let Some(given) = property.get("examples").and_then(|examples| examples.get(0)) {
+        return Some(given.clone());
+    }
+    if let Some(only) = property.get("const") {
+        return Some(only.clone());
+    }
+    let default = property.get("default").filter(|default| **default != Value::Array(Vec::new()));
+    let default = default.filter(|default| default.as_str() != Some(""));
+    let names = constants(root, property);
+    if !names.is_empty() {
+        let other = names.iter().find(|(name, _)| default.and_then(Value::as_str) != Some(name));
+        return other.map(|(name, _)| name.as_str().into());
+    }
+    if let Some(Value::Bool(default)) = default {
+        return Some((!default).into());
+    }
+    if let Some(default) = default {
+        return Some(default.clone());
+    }
+    let branches = alternatives(root, property);
+    if !branches.is_empty() {
+        let examples = branches.iter().filter_map(|branch| example(root, branch));
+        return examples.min_by_key(|example| example.to_string().len());
+    }
+    if admits(property, "boolean") && !admits(property, "string") {
+        return Some(true.into());
+    }
+    if admits(property, "array")
+        && let Some(items) = property.get("items")
+    {
+        return Some(Value::Array(vec![example(root, &resolve(root, items))?]));
+    }
+    let inner = properties(root, property);
+    if inner.is_empty() {
+        let others = property.get("additionalProperties").filter(|others| others.is_object());
+        let Some(others) = others else {
+            // What has no settings is written all the same.
+            return admits(property, "object").then(|| Value::Object(Map::new()));
+        };
+        let others = resolve(root, others);
+        return Some(Value::Object(Map::from_iter([("archive".to_owned(), example(root, &others)?)])));
+    }
+    let required: Vec<_> = inner.iter().filter(|(.., required)| *required).collect();
+    let shown = if required.is_empty() { vec![&inner[0]] } else { required };
+    let entries = shown.into_iter().map(|(name, inner, _)| Some((name.clone(), example(root, inner)?)));
+    entries.collect::<Option<Map<_, _>>>().map(Value::Object)
 }
 
 fn shown(value: &Value) -> String {
@@ -255,9 +314,6 @@ fn meaning(root: &Value, property: &Schema) -> String {
     if !constants.is_empty() {
         let _ = write!(text, " {}.", constants.join("; "));
     }
-    for example in property.get("examples").and_then(Value::as_array).into_iter().flatten() {
-        let _ = write!(text, " Example: `{}`", shown(example));
-    }
     text.replace('|', "\\|")
 }
 
@@ -300,8 +356,53 @@ fn every_key_has_a_meaning() {
     for (name, table) in tables() {
         for row in table.lines().skip(2) {
             let cells: Vec<&str> = row.split(" | ").collect();
-            assert!(cells.len() >= 5 && !cells[1].is_empty(), "{name}: {row}");
-            assert!(cells[4].len() > 10, "{name}: {row}");
+            assert!(cells.len() >= 6 && !cells[1].is_empty(), "{name}: {row}");
+            assert!(cells[5].len() > 10, "{name}: {row}");
         }
     }
+}
+
+/// Every key of the schema has an example, and the configuration's own reader takes it.
+#[test]
+fn every_key_has_an_example_that_is_taken() {
+    let root = schema();
+    let (mut looked_at, mut lacking) = (0, Vec::new());
+    let mut queue = vec![("the file".to_owned(), root.clone())];
+    queue.extend(
+        root["$defs"]
+            .as_object()
+            .expect("definitions")
+            .iter()
+            .map(|(name, inner)| (name.clone(), inner.clone())),
+    );
+    while let Some((name, schema)) = queue.pop() {
+        // Inside of these there are values, not schemas.
+        let inner = schema.as_object().into_iter().flatten();
+        let inner =
+            inner.filter(|(key, _)| !["examples", "default", "x-hints", "$defs"].contains(&key.as_str()));
+        for (key, value) in inner {
+            match value {
+                Value::Object(_) => queue.push((format!("{name}.{key}"), value.clone())),
+                Value::Array(items) => queue.extend(items.iter().map(|item| (name.clone(), item.clone()))),
+                _ => {}
+            }
+        }
+        for (key, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            let property = resolve(&root, property);
+            let at = format!("{name}: {key}");
+            let Some(example) = example(&root, &property) else {
+                lacking.push(at);
+                continue;
+            };
+            let mut findings = Findings::new(&at);
+            let node = document::read(&example.to_string(), &mut findings).expect("YAML");
+            shape::check_value(&root, &property, &node, &mut findings);
+            if !findings.is_empty() {
+                lacking.push(format!("{at}: {example} is refused: {}", findings.finish()));
+            }
+            looked_at += 1;
+        }
+    }
+    assert!(lacking.is_empty(), "without an example: {lacking:#?}");
+    assert!(looked_at > 150, "{looked_at}");
 }

@@ -109,7 +109,7 @@ pub(super) static AGENT_FLOW: Table = Table {
             "writes are noticed at once, by inotify; tail.poll_interval is for where they cannot be",
         ),
         no("multiLineStartPattern", "lines of several cannot be joined yet"),
-        no("skipHeaderLines", "headers cannot be passed over yet"),
+        yes("skipHeaderLines"),
         no(
             "truncatedRecordTerminator",
             "a line that is too long is cut at tail.max_line, and a record that is too long for the service becomes a dead letter",
@@ -131,9 +131,9 @@ pub(super) static AGENT_OPTION: Table = Table {
         yes("delimiter"),
         yes("logFormat"),
         yes("matchPattern"),
-        no("metadata", "there is no such step yet"),
-        no("timestamp", "there is no such step yet"),
-        no("metadataTTL", "there is no such step yet"),
+        yes("metadata"),
+        yes("timestamp"),
+        yes("metadataTTL"),
         no("jsonFormat", "JSON is always compact: a record is one line"),
     ],
 };
@@ -145,9 +145,9 @@ pub(super) static AGENT_OPTIONS: Table = Table {
         yes("SINGLELINE"),
         yes("CSVTOJSON"),
         yes("LOGTOJSON"),
-        no("ADDMETADATA", "there is no such step yet"),
-        no("ADDEC2METADATA", "there is no such step yet"),
-        no("ADDBRACKETS", "there is no such step yet"),
+        yes("ADDMETADATA"),
+        yes("ADDEC2METADATA"),
+        yes("ADDBRACKETS"),
     ],
 };
 

@@ -82,6 +82,7 @@ impl JsonSchema for AnyValue {
         let value = generator.subschema_for::<AnyValue>();
         json_schema!({
             "type": ["string", "number", "boolean", "null", "object", "array"],
+            "examples": ["payments"],
             "items": value,
             "additionalProperties": value,
         })

@@ -41,16 +41,22 @@ pub(crate) enum FieldTest {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Tests {
     /// A regular expression that is found in the field's text.
+    #[schemars(example = &"^/api/")]
     pub(crate) matches: Option<Regex>,
     /// The field is there, whatever its value; with `false`, it is not.
+    #[schemars(example = true)]
     pub(crate) exists: Option<bool>,
     /// The field is a number greater than this.
+    #[schemars(example = 0.5)]
     pub(crate) above: Option<f64>,
     /// The field is a number, this or greater.
+    #[schemars(example = 500)]
     pub(crate) at_least: Option<f64>,
     /// The field is a number less than this.
+    #[schemars(example = 600)]
     pub(crate) below: Option<f64>,
     /// The field is a number, this or less.
+    #[schemars(example = 99.9)]
     pub(crate) at_most: Option<f64>,
 }
 
@@ -106,6 +112,7 @@ impl JsonSchema for Condition {
         json_schema!({
             "type": "object",
             "x-kind": "condition",
+            "examples": [{ "level": "error" }],
             "properties": {
                 "all": all,
                 "any": any,

@@ -66,7 +66,9 @@ macro_rules! aws_destination {
             /// Roles to assume one after the other before `role_arn`, each with the credentials of the one
             /// before. Each is a map of `role_arn` and, where they are needed, `external_id` and `session_name`.
             #[serde(default)]
-            #[schemars(example = &"[{role_arn: 'arn:aws:iam::111122223333:role/hop', external_id: x-1}]")]
+            #[schemars(example = serde_json::json!([
+                {"role_arn": "arn:aws:iam::111122223333:role/hop", "external_id": "x-1"}
+            ]))]
             pub(crate) role_chain: List<ChainedRole>,
             /// A role to assume with the credentials that were found.
             #[schemars(example = &"arn:aws:iam::123456789012:role/logs")]

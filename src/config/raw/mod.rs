@@ -239,7 +239,7 @@ pub(super) enum SyncName {
 #[schemars(inline)]
 pub(super) struct SyncEvery {
     /// The time between two syncs.
-    #[schemars(extend("x-limits" = {"min": "10ms", "max": "5m"}))]
+    #[schemars(example = &"250ms", extend("x-limits" = {"min": "10ms", "max": "5m"}))]
     pub(super) every: Time,
 }
 

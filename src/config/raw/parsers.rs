@@ -219,8 +219,10 @@ pub(crate) enum TypeName {
 #[serde(deny_unknown_fields)]
 pub(crate) struct TypeTime {
     /// How the time is written, tried in turn: the name of a format, or a pattern of strptime.
+    #[schemars(example = &"%d/%b/%Y:%H:%M:%S %z")]
     pub(crate) time: OneOrMany<Text>,
     /// The zone of times that do not tell their own.
+    #[schemars(example = &"Europe/Berlin")]
     #[serde(default)]
     pub(crate) zone: Option<String>,
 }

@@ -37,17 +37,22 @@ pub(crate) struct RecordNames {
     #[schemars(example = &"@timestamp")]
     pub(crate) time: Option<NameOrOff>,
     /// The container's stream.
+    #[schemars(example = &"output")]
     pub(crate) stream: Option<NameOrOff>,
     /// The message's text; it cannot be left out here, a step `remove: log` does that.
     #[schemars(example = &"message")]
     pub(crate) log: Option<NameOrOff>,
     /// That the end of the text is missing.
+    #[schemars(example = &"cut")]
     pub(crate) truncated: Option<NameOrOff>,
     /// The file's path.
+    #[schemars(example = &"path")]
     pub(crate) file: Option<NameOrOff>,
     /// The node's or host's name.
+    #[schemars(example = &"node")]
     pub(crate) host: Option<NameOrOff>,
     /// What is known of the pod.
+    #[schemars(example = &"k8s")]
     pub(crate) kubernetes: Option<NameOrOff>,
     /// The record's id. Without it, a copy that was delivered twice cannot be told.
     #[schemars(example = &"off")]

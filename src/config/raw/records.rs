@@ -29,7 +29,7 @@ pub(crate) struct PackedRecord {
     pub(crate) max_size: Size,
     /// The most lines in one record: 500 unless said, or 100000 with `compression: gzip`. Firehose takes at most 500
     /// out of one record where dynamic partitioning de-aggregates; elsewhere more is possible, and saves little.
-    #[schemars(range(min = 1, max = 100_000))]
+    #[schemars(range(min = 1, max = 100_000), example = &500)]
     pub(crate) max_lines: Option<usize>,
 }
 

@@ -11,11 +11,17 @@ use crate::deliver::Role;
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChainedRole {
     /// The role.
-    #[schemars(required, extend("x-missing" = "name the role to assume"))]
+    #[schemars(
+        required,
+        example = &"arn:aws:iam::111122223333:role/hop",
+        extend("x-missing" = "name the role to assume")
+    )]
     pub(crate) role_arn: Option<RoleArn>,
     /// The external id that its trust policy asks for.
+    #[schemars(example = &"x-1")]
     pub(crate) external_id: Option<ExternalId>,
     /// The name of the session; `kinetail` unless said.
+    #[schemars(example = &"kinetail")]
     pub(crate) session_name: Option<SessionName>,
 }
 

@@ -77,7 +77,11 @@ pub(crate) enum Target {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct TargetOptions {
     /// The destination's name.
-    #[schemars(required, extend("x-missing" = "name the destination, such as `destination: NAME`"))]
+    #[schemars(
+        required,
+        example = &"archive",
+        extend("x-missing" = "name the destination, such as `destination: NAME`")
+    )]
     pub(crate) destination: Option<String>,
     /// It gets only messages of which this holds.
     pub(crate) when: Option<Condition>,

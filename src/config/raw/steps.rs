@@ -247,6 +247,7 @@ pub(crate) struct Redact {
     #[schemars(example = &["(?i)bearer [a-z0-9._-]+"])]
     pub(crate) patterns: OneOrMany<Regex>,
     /// What is put in the place of what is taken out; `[redacted]` unless said.
+    #[schemars(example = &"****")]
     pub(crate) with: Option<String>,
     /// Instead of `with`: an asterisk for every character but so many last ones.
     #[schemars(example = &4, range(max = 1000))]

@@ -27,6 +27,12 @@ pub(super) fn check(schema: &Json, root: &Node, findings: &mut Findings) -> Valu
     checker.visit(&schema, root, root.place, &Path::default()).unwrap_or(Value::Mapping(Mapping::new()))
 }
 
+/// Checks one value against its part of the schema.
+#[cfg(test)]
+pub(super) fn check_value(root: &Json, schema: &Schema, node: &Node, findings: &mut Findings) {
+    Checker { root, findings }.visit(schema, node, node.place, &Path::default());
+}
+
 struct Checker<'a> {
     root: &'a Json,
     findings: &'a mut Findings,

@@ -3,10 +3,13 @@
 use serde_json::{Map, Value, json};
 
 use super::texts;
-use crate::migrate::draft::{Draft, Taken};
+use crate::migrate::draft::{Draft, Taken, millis};
 use crate::migrate::keys::{AGENT_OPTION, AGENT_OPTIONS};
 use crate::migrate::yaml::{Entry, Node};
 use crate::process::Pattern;
+
+/// The most lines of a header.
+const MAX_HEADER: u64 = 10_000;
 
 /// How lines are read.
 pub(super) fn lines(keys: &mut Taken<'_>, route: &mut Vec<Entry>, draft: &mut Draft) {
@@ -15,9 +18,8 @@ pub(super) fn lines(keys: &mut Taken<'_>, route: &mut Vec<Entry>, draft: &mut Dr
         keys.refuse(&what, "lines of several cannot be joined yet", draft);
     }
     if let Some(lines) = keys.number("skipHeaderLines", draft).filter(|lines| *lines > 0) {
-        keys.refuse(&format!("skipHeaderLines {lines}"), "headers cannot be passed over yet", draft);
+        route.push(Entry::new("skip_header_lines", json!(lines.min(MAX_HEADER))));
     }
-    let _ = route;
 }
 
 /// The steps of `process`.
@@ -61,12 +63,9 @@ fn step(at: &str, option: &Map<String, Value>, steps: &mut Steps, draft: &mut Dr
         Some("SINGLELINE") => single_line(&mut keys, steps, draft),
         Some("CSVTOJSON") => csv(&mut keys, steps, draft),
         Some("LOGTOJSON") => log(&mut keys, steps, draft),
-        Some(name @ ("ADDMETADATA" | "ADDEC2METADATA" | "ADDBRACKETS")) => {
-            for key in ["metadata", "timestamp", "metadataTTL", "logFormat"] {
-                keys.take(key);
-            }
-            keys.refuse(name, "there is no such step yet", draft);
-        }
+        Some("ADDMETADATA") => metadata(&mut keys, steps, draft),
+        Some("ADDEC2METADATA") => instance(&mut keys, steps, draft),
+        Some("ADDBRACKETS") => push(steps, "", vec![Entry::new("add_brackets", json!({}))]),
         _ => {
             return draft.leave_out(at, &format!("optionName {name}"), "kinetail does not know this option");
         }
@@ -164,4 +163,30 @@ fn log(keys: &mut Taken<'_>, steps: &mut Steps, draft: &mut Draft) {
     if !renamed.is_empty() {
         push(steps, "", vec![Entry::new("rename", Value::Object(renamed))]);
     }
+}
+
+fn metadata(keys: &mut Taken<'_>, steps: &mut Steps, draft: &mut Draft) {
+    let timestamp = keys.switch("timestamp", false, draft);
+    let Some(metadata @ Value::Object(_)) = keys.take("metadata") else {
+        return keys.refuse("ADDMETADATA", "has no metadata", draft);
+    };
+    let mut settings = json!({"metadata": metadata});
+    if timestamp {
+        settings["timestamp"] = json!(true);
+    }
+    push(steps, "", vec![Entry::new("add_metadata", settings)]);
+}
+
+fn instance(keys: &mut Taken<'_>, steps: &mut Steps, draft: &mut Draft) {
+    // It is said there, too, and means nothing for this option.
+    keys.take("logFormat");
+    let mut settings = Map::new();
+    if let Some(seconds) = keys.number("metadataTTL", draft) {
+        let (refresh, changed) = millis(seconds.saturating_mul(1000), 60_000, 7 * 86_400_000);
+        if changed {
+            keys.refuse(&format!("metadataTTL {seconds}"), "is 1m to 7d; the nearest was taken", draft);
+        }
+        settings.insert("refresh".to_owned(), refresh);
+    }
+    push(steps, "", vec![Entry::new("ec2_metadata", Value::Object(settings))]);
 }
