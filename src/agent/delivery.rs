@@ -100,6 +100,7 @@ impl Delivery {
                 match next {
                     Next::Send(request) => {
                         let id = request.id;
+                        self.metrics.sent(self.dispatcher.fill(&request));
                         let service = Arc::clone(&self.service);
                         let task = sending.spawn(async move {
                             let started = Instant::now();

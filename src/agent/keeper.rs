@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use tracing::{error, info};
 
@@ -148,7 +149,14 @@ impl Work {
     }
 
     /// Makes a snapshot durable, then lets chunks go.
-    pub(super) fn keep(&mut self, mut snapshot: Snapshot) -> Kept {
+    pub(super) fn keep(&mut self, snapshot: Snapshot) -> Kept {
+        let start = Instant::now();
+        let kept = self.make_durable(snapshot);
+        self.totals.sync_duration.0.observe(start.elapsed().as_secs_f64());
+        kept
+    }
+
+    fn make_durable(&mut self, mut snapshot: Snapshot) -> Kept {
         let mut kept = Kept { saved: false, failed: Vec::new(), held: false };
         for (queue, point) in &snapshot.points {
             if let Err(error) = self.sync(point) {

@@ -24,6 +24,7 @@ mod delivery;
 mod drive;
 #[cfg(test)]
 mod fairness;
+mod gauges;
 mod glance;
 mod held;
 mod instance;

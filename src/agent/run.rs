@@ -119,6 +119,7 @@ pub async fn run(mut config: Config, options: Options) -> Result<(), Failure> {
         let refreshed = watched.clone();
         let admin = Admin {
             registry: Arc::new(registry),
+            process: Arc::default(),
             liveness: agent.liveness.clone(),
             refresh: Arc::new(move || refreshed.refresh()),
             status: Arc::new(move |files| watched.snapshot(&liveness, files)),

@@ -34,6 +34,12 @@ impl Running {
         Self { start: (Instant::now(), SystemTime::now()), state, settings: Arc::default() }
     }
 
+    /// What all buffers may take together, and the least that the disk must have free.
+    pub(super) fn limits(&self) -> (u64, u64) {
+        let settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        (settings.buffer_max, settings.disk.min_free_bytes)
+    }
+
     /// This configuration is the one that counts from now on.
     pub(super) fn follow(&self, config: &Config) {
         *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = Settings {

@@ -8,6 +8,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::process::StepCounts;
@@ -48,6 +49,10 @@ pub(super) struct Totals {
     step_failures: Family<ByStep, Counter>,
     /// Messages that a step dropped.
     dropped: Family<ByStep, Counter>,
+    /// Messages in which a step took something out.
+    redacted: Family<ByStep, Counter>,
+    /// How long it took to sync the buffers, and to write a checkpoint.
+    pub sync_duration: SyncDuration,
     /// Frames appended.
     pub frames: Counter,
     /// Rotations seen.
@@ -73,6 +78,19 @@ pub(super) struct Totals {
     /// Bytes in them that some destination has not read yet.
     pub behind: Gauge,
     lags: Arc<Mutex<Lags>>,
+}
+
+/// Upper bounds of the buckets for syncs, in seconds: a good disk takes a millisecond, a bad one many.
+const SYNC_BUCKETS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
+
+/// How long things took to become durable.
+#[derive(Clone, Debug)]
+pub(super) struct SyncDuration(pub(super) Histogram);
+
+impl Default for SyncDuration {
+    fn default() -> Self {
+        Self(Histogram::new(SYNC_BUCKETS))
+    }
 }
 
 /// What was read of one route's files; clones share it.
@@ -162,6 +180,9 @@ impl Totals {
         if counts.dropped > 0 {
             self.dropped.get_or_create(&by).inc_by(counts.dropped);
         }
+        if counts.redacted > 0 {
+            self.redacted.get_or_create(&by).inc_by(counts.redacted);
+        }
     }
 
     /// What is counted of messages that were dropped, as the admin port tells it.
@@ -243,6 +264,17 @@ impl Totals {
             "messages_dropped",
             "Messages that a process step dropped, or that no destination of their route wanted",
             self.dropped.clone(),
+        );
+        registry.register(
+            "messages_redacted",
+            "Messages in which a redact step took something out",
+            self.redacted.clone(),
+        );
+        registry.register_with_unit(
+            "sync_duration",
+            "How long syncing the buffers and writing the checkpoint took, together",
+            Unit::Seconds,
+            self.sync_duration.0.clone(),
         );
         registry.register("lines", "Lines read", self.route_lines.clone());
         registry.register_with_unit("read", "Bytes read", Unit::Bytes, self.route_bytes.clone());

@@ -12,6 +12,7 @@ use prometheus_client::registry::{Registry, Unit};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
+use super::gauges::Gauges;
 use super::glance::Glance;
 use super::rates::{self, Rates};
 use super::standing::Standing;
@@ -39,6 +40,7 @@ pub(super) struct Watched {
     pub(super) rates: Rates,
     buffer: BufferMetrics,
     dead: DeadLetterMetrics,
+    gauges: Gauges,
 }
 
 /// What can be looked at of a destination.
@@ -170,7 +172,7 @@ impl Watched {
         sub.register("chunks", "Chunk files in a destination's buffer", buffer.chunks.clone());
         sub.register_with_unit(
             "oldest",
-            "Age of the oldest record that waits",
+            "Age of the oldest record that waits in a destination's buffer",
             Unit::Seconds,
             buffer.oldest.clone(),
         );
@@ -187,15 +189,18 @@ impl Watched {
         );
         let dead = DeadLetterMetrics::default();
         dead.register(registry);
-        let rates = Rates::default();
+        let gauges = Gauges::default();
+        gauges.register(registry);
+        let gauges = Gauges::default();
+        gauges.register(registry);
         let (destinations, routes) = (Arc::default(), Arc::default());
-        Self { destinations, routes, totals, glance, running, rates, buffer, dead }
+        Self { destinations, routes, totals, glance, running, rates: Rates::default(), buffer, dead, gauges }
     }
 
     /// There is one more.
     pub(super) fn add(&self, destination: WatchedDestination) {
         lock(&self.destinations).push(destination);
-        self.refresh();
+        self.measure();
     }
 
     /// One goes somewhere else, or comes back.
@@ -222,6 +227,7 @@ impl Watched {
             self.buffer.records.remove(&by);
             self.buffer.chunks.remove(&by);
             self.buffer.oldest.remove(&by);
+            self.gauges.forget(name);
         }
     }
 
@@ -244,8 +250,14 @@ impl Watched {
         lock(&self.routes).clone()
     }
 
-    /// Measures the buffers.
+    /// Measures the files and the buffers. Waits for the reading thread for a moment; not for async code.
     pub(super) fn refresh(&self) {
+        self.glance.look();
+        self.measure();
+    }
+
+    fn measure(&self) {
+        self.gauges.refresh(self);
         for WatchedDestination { queue, letters, .. } in self.destinations() {
             self.dead.refresh(queue.name().as_str(), &letters.stats());
             let by = ByDestination { destination: queue.name().to_string() };

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use super::acks::Ranges;
 use super::frame::{self, CHUNK_HEADER, ChunkHeader, FOOTER, FRAME_HEADER, Footer, FrameHeader};
 use super::queue::{Chunk, Queue, Shared, State};
+use super::times::Times;
 use crate::disk::DiskFile;
 use crate::record::Records;
 use crate::source::{Incarnation, Position};
@@ -203,6 +204,7 @@ impl Appender {
         active.records += records;
         let chunk = state.chunk_mut(active.number).expect("a chunk stays while it is written");
         chunk.len = active.len;
+        chunk.times.note(chunk.records, now);
         chunk.records = active.records;
         chunk.unsynced = Some(Arc::clone(&active.file));
         shared.grow(state, written);
@@ -260,6 +262,7 @@ fn begin(shared: &Shared, state: &mut State, now: SystemTime) -> io::Result<Acti
         sealed: false,
         own: true,
         oldest: now,
+        times: Times::default(),
         unsynced: Some(Arc::clone(&file)),
         acked: Ranges::default(),
         acks: shared.ack_log(number, salt),

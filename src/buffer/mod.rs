@@ -29,6 +29,7 @@ mod report;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod times;
 mod walk;
 mod window;
 

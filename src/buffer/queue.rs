@@ -14,6 +14,7 @@ use tracing::warn;
 use super::acks::{AckLog, Ranges};
 use super::recover;
 use super::settings::{QueueSettings, WhenFull};
+use super::times::Times;
 use crate::disk::{Disk, DiskFile};
 use crate::source::{DestinationName, Incarnation, Position};
 
@@ -74,6 +75,8 @@ pub(super) struct Chunk {
     /// Written by this process, so that it need not be read through before it is mapped.
     pub(super) own: bool,
     pub(super) oldest: SystemTime,
+    /// When its records came, where this process appended them.
+    pub(super) times: Times,
     /// Not durable yet.
     pub(super) unsynced: Option<Arc<dyn DiskFile>>,
     pub(super) acked: Ranges,
@@ -94,6 +97,12 @@ pub(super) struct Chunk {
 impl Chunk {
     pub(super) fn bytes(&self) -> u64 {
         self.len + self.acks.len()
+    }
+
+    /// When the first record that was not acknowledged was appended.
+    fn oldest_waiting(&self) -> SystemTime {
+        let first = self.acked.gaps(0..self.records).first().map_or(0, |gap| gap.start);
+        self.times.of(first).unwrap_or(self.oldest)
     }
 }
 
@@ -163,7 +172,8 @@ pub struct QueueStats {
     pub chunks: u64,
     /// Records not acknowledged yet.
     pub records: u64,
-    /// When the oldest chunk with such a record got its first record.
+    /// When the oldest of them was appended, to the second where that is known; of a chunk that an earlier process
+    /// wrote, when it got its first record.
     pub oldest: Option<SystemTime>,
     /// Records given up because the queue was full.
     pub dropped_records: u64,
@@ -213,7 +223,7 @@ impl Queue {
                 .chunks
                 .iter()
                 .find(|chunk| !chunk.done && waiting(chunk) > 0)
-                .map(|chunk| chunk.oldest),
+                .map(Chunk::oldest_waiting),
             dropped_records: state.dropped_records,
             dropped_bytes: state.dropped_bytes,
         }

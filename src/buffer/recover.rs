@@ -23,6 +23,7 @@ use super::queue::{Budget, Chunk, Queue, Shared, Wake};
 use super::read::{Chain, Reader};
 use super::report::put_aside;
 use super::settings::QueueSettings;
+use super::times::Times;
 use super::walk::{Walked, header, salvage, walk};
 use crate::disk::{Disk, DiskFile, Report};
 use crate::source::{DestinationName, Incarnation, Mark, Position};
@@ -355,6 +356,7 @@ fn add(shared: &Shared, number: u64, path: &Path, salt: u32, footer: &Footer) ->
         sealed: true,
         own: false,
         oldest: frame::from_millis(footer.oldest),
+        times: Times::default(),
         unsynced: None,
         acked,
         acks,

@@ -76,6 +76,11 @@ impl Batcher {
         self.shape.request_size = most.map_or(self.request_size, |most| most.min(self.request_size));
     }
 
+    /// The most bytes in one request, where a low rate does not make them smaller.
+    pub(super) fn request_size(&self) -> usize {
+        self.request_size
+    }
+
     /// How many requests are full and wait to be taken.
     pub(super) fn ready(&self) -> usize {
         self.ready.len()

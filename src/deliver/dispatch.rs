@@ -177,6 +177,13 @@ impl Dispatcher {
         self.in_flight.len()
     }
 
+    /// How full a request is, from 0 to 1: by its bytes or by its entries, whichever is more.
+    pub fn fill(&self, request: &Request) -> f64 {
+        let shape = self.batcher.shape();
+        let bytes = request.size as f64 / self.batcher.request_size() as f64;
+        bytes.max(request.entries.len() as f64 / shape.max_entries() as f64)
+    }
+
     /// How many requests may be under way now.
     pub fn allowed_in_flight(&self) -> usize {
         self.concurrency.allowed()

@@ -24,6 +24,18 @@ use by_shard::ByShards;
 /// Upper bounds of the latency's buckets, in seconds: a request takes some 20 ms near by, and 30 s at most.
 const LATENCY_BUCKETS: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0];
 
+/// Codes of failures that somebody must do something about.
+const USUAL_CODES: [&str; 5] = [
+    "AccessDeniedException",
+    "Credentials",
+    "ExpiredTokenException",
+    "ResourceNotFoundException",
+    "UnrecognizedClientException",
+];
+
+/// Upper bounds of the buckets for how full requests are.
+const FILL_BUCKETS: [f64; 7] = [0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.95];
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByDestination {
     destination: String,
@@ -55,6 +67,7 @@ pub struct Metrics {
     refused: Family<ByCode, Counter>,
     requests: Family<ByOutcome, Counter>,
     latency: Family<ByDestination, Histogram, fn() -> Histogram>,
+    fill: Family<ByDestination, Histogram, fn() -> Histogram>,
     in_flight: Family<ByDestination, Gauge>,
     allowed: Family<ByDestination, Gauge>,
     learned_rate: Family<ByDestination, Gauge>,
@@ -76,6 +89,7 @@ impl Default for Metrics {
             refused: Family::default(),
             requests: Family::default(),
             latency: Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)),
+            fill: Family::new_with_constructor(|| Histogram::new(FILL_BUCKETS)),
             in_flight: Family::default(),
             allowed: Family::default(),
             learned_rate: Family::default(),
@@ -142,6 +156,11 @@ impl Metrics {
             Unit::Seconds,
             self.latency.clone(),
         );
+        registry.register(
+            "request_fill_ratio",
+            "How full requests are, by their bytes or by their records, whichever is more",
+            self.fill.clone(),
+        );
         registry.register("requests_in_flight", "Requests that are under way", self.in_flight.clone());
         registry.register(
             "requests_allowed",
@@ -161,8 +180,13 @@ impl Metrics {
         );
     }
 
-    /// Those of one destination. All of its counters exist from then on, at zero.
+    /// Those of one destination. Its counters exist from then on, at zero; of those by error code the usual ones: a time
+    /// series that begins with its first failure shows no increase, and an alert would miss it.
     pub fn of(&self, name: &DestinationName) -> DestinationMetrics {
+        for code in USUAL_CODES {
+            let by = ByCode { destination: name.to_string(), code: code.to_owned() };
+            drop(self.failed.get_or_create(&by));
+        }
         let by = ByDestination { destination: name.to_string() };
         let outcome = |outcome| {
             let destination = name.to_string();
@@ -183,6 +207,7 @@ impl Metrics {
             partial: outcome("partial"),
             failed_requests: outcome("failed"),
             latency: self.latency.get_or_create_owned(&by),
+            fill: self.fill.get_or_create_owned(&by),
             in_flight: self.in_flight.get_or_create_owned(&by),
             allowed: self.allowed.get_or_create_owned(&by),
             learned_rate: self.learned_rate.get_or_create_owned(&by),
@@ -213,6 +238,7 @@ pub struct DestinationMetrics {
     partial: Counter<u64, AtomicU64>,
     failed_requests: Counter<u64, AtomicU64>,
     latency: Histogram,
+    fill: Histogram,
     in_flight: Gauge,
     allowed: Gauge,
     learned_rate: Gauge,
@@ -262,6 +288,11 @@ impl DestinationMetrics {
     /// Payload bytes of the records that were acknowledged, for the summary.
     pub fn delivered_bytes(&self) -> u64 {
         self.delivered_bytes.get()
+    }
+
+    /// Notes how full a request is that is sent.
+    pub fn sent(&self, fill: f64) {
+        self.fill.observe(fill);
     }
 
     /// Counts what an answer settled, and how long it took.
@@ -352,6 +383,7 @@ mod tests {
         let Next::Send(request) = dispatcher.next(now) else {
             panic!("nothing to send");
         };
+        archive.sent(dispatcher.fill(&request));
         archive.watch(&mut dispatcher);
         let throttled = Failure::from_service("ServiceUnavailableException", "", 200);
         let answer = Answer::from(Outcome::Judged(vec![(1, throttled.clone()), (2, throttled)]));
@@ -373,6 +405,7 @@ mod tests {
             r#"kinetail_requests_total{destination="archive",outcome="partial"} 1"#,
             r#"kinetail_requests_total{destination="archive",outcome="failed"} 0"#,
             r#"kinetail_request_duration_seconds_bucket{le="0.05",destination="archive"} 1"#,
+            r#"kinetail_request_fill_ratio_bucket{le="0.01",destination="archive"} 1"#,
             r#"kinetail_requests_in_flight{destination="archive"} 1"#,
             r#"kinetail_requests_allowed{destination="archive"} 1"#,
             r#"kinetail_learned_rate_bytes_per_second{destination="archive"} 0"#,

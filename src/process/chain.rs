@@ -57,6 +57,8 @@ pub struct StepCounts {
     pub failed: u64,
     /// How many messages it dropped.
     pub dropped: u64,
+    /// In how many messages it took something out.
+    pub redacted: u64,
 }
 
 #[derive(Debug)]
@@ -70,6 +72,7 @@ struct Compiled {
     error_field: Option<String>,
     failed: AtomicU64,
     dropped: AtomicU64,
+    redacted: AtomicU64,
 }
 
 /// How a step went.
@@ -162,9 +165,10 @@ impl Chain {
             name: compiled.name,
             failed: compiled.failed.swap(0, Ordering::Relaxed),
             dropped: compiled.dropped.swap(0, Ordering::Relaxed),
+            redacted: compiled.redacted.swap(0, Ordering::Relaxed),
         };
         let all = self.steps.iter().enumerate().map(counts);
-        all.filter(|counts| counts.failed + counts.dropped > 0).collect()
+        all.filter(|counts| counts.failed + counts.dropped + counts.redacted > 0).collect()
     }
 }
 
@@ -186,6 +190,7 @@ impl Compiled {
             error_field: step.error_field,
             failed: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            redacted: AtomicU64::new(0),
         }
     }
 
@@ -261,7 +266,9 @@ impl Compiled {
                 Done::Yes
             }
             Action::Redact(redact) => {
-                redact.apply(fields);
+                if redact.apply(fields) {
+                    self.redacted.fetch_add(1, Ordering::Relaxed);
+                }
                 Done::Yes
             }
             Action::Truncate(truncate) => truncate.apply(fields).into(),

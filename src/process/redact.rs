@@ -159,10 +159,12 @@ impl Replacement {
 }
 
 impl Redact {
-    pub(super) fn apply<'a>(&'a self, fields: &mut Fields<'a>) {
+    /// Returns whether something was taken out.
+    pub(super) fn apply<'a>(&'a self, fields: &mut Fields<'a>) -> bool {
+        let mut took = false;
         if self.fields.is_empty() {
-            fields.values_mut().for_each(|value| self.value(value));
-            return;
+            fields.values_mut().for_each(|value| took |= self.value(value));
+            return took;
         }
         for name in &self.fields {
             let Some(mut value) = reach::get(fields, name).map(Cow::into_owned) else { continue };
@@ -171,27 +173,31 @@ impl Redact {
                 let mut with = Vec::new();
                 self.with.put(&whole, &mut with);
                 value = Value::Text(Cow::Owned(with));
+                took = true;
             } else {
-                self.value(&mut value);
+                took |= self.value(&mut value);
             }
             // What can be read under a name can be set under it.
             let _ = reach::set(fields, name, value);
         }
+        took
     }
 
-    fn value(&self, value: &mut Value<'_>) {
+    fn value(&self, value: &mut Value<'_>) -> bool {
         match value {
             Value::Text(text) => {
-                if let Some(redacted) = self.text(text) {
-                    *text = Cow::Owned(redacted);
-                }
+                let redacted = self.text(text);
+                redacted.map(|redacted| *text = Cow::Owned(redacted)).is_some()
             }
             Value::Raw(json) => {
-                if let Some(redacted) = self.json(json) {
-                    *json = Cow::Owned(redacted);
-                }
+                let redacted = self.json(json);
+                redacted.map(|redacted| *json = Cow::Owned(redacted)).is_some()
             }
-            Value::Object(fields) => fields.values_mut().for_each(|value| self.value(value)),
+            Value::Object(fields) => {
+                let mut took = false;
+                fields.values_mut().for_each(|value| took |= self.value(value));
+                took
+            }
         }
     }
 

@@ -14,11 +14,11 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::sync::oneshot;
 
 use super::liveness::Liveness;
+use super::metrics::ProcessMetrics;
 use super::status::Status;
 
 /// What `/metrics` is, as OpenMetrics and as Prometheus' own text format.
@@ -28,8 +28,10 @@ const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// What the admin port shows.
 #[derive(Clone)]
 pub struct Admin {
-    /// All metrics.
+    /// All metrics of kinetail.
     pub registry: Arc<Registry>,
+    /// Those of its process.
+    pub process: Arc<ProcessMetrics>,
     /// All heartbeats.
     pub liveness: Liveness,
     /// Called before metrics are shown: what is measured only when somebody looks. May wait for a disk.
@@ -84,12 +86,11 @@ fn router(admin: Admin) -> Router {
 }
 
 async fn metrics(State(admin): State<Admin>, headers: HeaderMap) -> Response {
-    let refresh = Arc::clone(&admin.refresh);
-    let refreshed = tokio::task::spawn_blocking(move || refresh()).await;
-    let mut text = String::new();
-    if refreshed.is_err() || encode(&mut text, &admin.registry).is_err() {
-        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-    }
+    let made = tokio::task::spawn_blocking(move || {
+        (admin.refresh)();
+        admin.process.encode(&admin.registry)
+    });
+    let Ok(Ok(text)) = made.await else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     if accept.contains("application/openmetrics-text") {
         return ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response();
@@ -97,18 +98,32 @@ async fn metrics(State(admin): State<Admin>, headers: HeaderMap) -> Response {
     ([(header::CONTENT_TYPE, PLAIN)], plain(&text)).into_response()
 }
 
-/// The older format has no end mark, no units and no `info` type; the samples read alike.
+/// The older format has no end mark, no units and no `info` type, and it names a family like its samples: a counter with
+/// `_total`.
 fn plain(openmetrics: &str) -> String {
-    openmetrics
-        .lines()
-        .filter(|line| *line != "# EOF" && !line.starts_with("# UNIT "))
-        .flat_map(|line| {
-            [
-                line.strip_suffix(" info").map_or(line.into(), |head| format!("{head} gauge").into()),
-                std::borrow::Cow::Borrowed("\n"),
-            ]
-        })
-        .collect()
+    let mut text = String::with_capacity(openmetrics.len());
+    // The help comes before the type, which decides its name.
+    let mut help = None;
+    for line in openmetrics.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            help = rest.split_once(' ');
+        } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' '))
+        {
+            let (end, kind) = match kind {
+                "counter" => ("_total", kind),
+                "info" => ("_info", "gauge"),
+                _ => ("", kind),
+            };
+            if let Some((_, help)) = help.take().filter(|(of, _)| *of == name) {
+                text += &format!("# HELP {name}{end} {help}\n");
+            }
+            text += &format!("# TYPE {name}{end} {kind}\n");
+        } else if line != "# EOF" && !line.starts_with("# UNIT ") {
+            text += line;
+            text.push('\n');
+        }
+    }
+    text
 }
 
 async fn livez(State(admin): State<Admin>) -> Response {
@@ -185,7 +200,11 @@ mod tests {
             status.judge(&[]);
             status
         });
-        start(listener, Admin { registry: Arc::new(registry), liveness, refresh, status }).unwrap();
+        start(
+            listener,
+            Admin { registry: Arc::new(registry), process: Arc::default(), liveness, refresh, status },
+        )
+        .unwrap();
         address
     }
 
@@ -204,7 +223,12 @@ mod tests {
         let address = serving(Liveness::default()).await;
         let plain = get(address, "/metrics", "text/plain").await;
         assert!(plain.contains("version=0.0.4") && plain.contains("\nkinetail_lines_total 1\n"), "{plain}");
-        assert!(!plain.contains("# EOF"));
+        assert!(!plain.contains("# EOF") && !plain.contains("# UNIT"));
+        assert!(
+            plain.contains("# HELP kinetail_lines_total Lines read.\n# TYPE kinetail_lines_total counter\n"),
+            "{plain}"
+        );
+        assert!(plain.contains("# TYPE kinetail_build_info gauge\nkinetail_build_info{"), "{plain}");
         let open = get(address, "/metrics", "application/openmetrics-text;version=1.0.0").await;
         assert!(
             open.contains("openmetrics-text; version=1.0.0") && open.contains("kinetail_lines_total 2"),

@@ -250,12 +250,16 @@ impl Agent {
         self.0.line(|line| line.contains(text)).await
     }
 
-    /// What its admin port, which must be configured, answers to a GET: the status code and the body.
-    pub async fn get(&self, path: &str) -> (u16, String) {
+    /// Where its admin port, which must be configured, is.
+    pub async fn address(&self) -> String {
         let ready = self.logged("admin_ready").await;
         let ready: serde_json::Value = serde_json::from_str(&ready).expect("its log is JSON");
-        let address = ready["listen"].as_str().expect("an address").to_owned();
-        let mut socket = TcpStream::connect(address).await.expect("the admin port answers");
+        ready["listen"].as_str().expect("an address").to_owned()
+    }
+
+    /// What its admin port, which must be configured, answers to a GET: the status code and the body.
+    pub async fn get(&self, path: &str) -> (u16, String) {
+        let mut socket = TcpStream::connect(self.address().await).await.expect("the admin port answers");
         let request = format!("GET {path} HTTP/1.1\r\nhost: kinetail\r\nconnection: close\r\n\r\n");
         socket.write_all(request.as_bytes()).await.expect("the request is sent");
         let mut text = String::new();

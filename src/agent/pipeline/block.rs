@@ -237,7 +237,7 @@ impl Pipeline {
             for branch in &lane.branches {
                 let plan = &self.plans[branch.route];
                 let (step, dropped) = (plan.chain.len(), branch.nowhere);
-                let counts = StepCounts { step, name: "to", failed: 0, dropped };
+                let counts = StepCounts { step, name: "to", failed: 0, dropped, redacted: 0 };
                 self.totals.count_step(plan.name.as_str(), &counts);
             }
         }

@@ -161,7 +161,7 @@ fn processed(steps: Vec<Step>, body: &str) -> (Fate, Option<String>, String, Vec
 #[test]
 fn what_becomes_of_a_message_on_which_a_step_fails_is_said_by_the_step() {
     let json = || Action::Parse(Parse::with(Parser::Json));
-    let counts = |dropped| StepCounts { step: 0, name: "parse: json", failed: 1, dropped };
+    let counts = |dropped| StepCounts { step: 0, name: "parse: json", failed: 1, dropped, redacted: 0 };
     let run = |on_error, field| processed(vec![step(json(), on_error, field), add("later", json!(1))], "x");
     let kept = run(OnError::Keep, Some("parse_error"));
     let marked = "{log=<x> parse_error=<parse: json> later=1}".to_owned();
