@@ -252,7 +252,7 @@ pub(super) fn plan(route: &RouteConfig, destinations: &[DestinationName]) -> Pla
     let out = |name: &DestinationName| destinations.iter().position(|other| other == name);
     Plan {
         name: route.name.clone(),
-        format: route.format,
+        decoding: route.decoding.clone(),
         header_lines: route.skip_header_lines,
         chain: Chain::new(route.process.clone()).on(instance::this()),
         rate: route.rate_limit,

@@ -250,3 +250,64 @@ fn a_route_without_destinations_drops_and_counts() {
     assert_eq!(entry.progress[0].position.offset, "one\ntwo\nthree\nfour\n".len() as u64);
     assert!(bench.texts("a").is_empty() && bench.texts("b").is_empty());
 }
+
+/// Lines are appended to the log.
+fn append(bench: &Bench, lines: &str) {
+    let mut log = fs::OpenOptions::new().append(true).open(bench.folder.path().join("app.log")).unwrap();
+    std::io::Write::write_all(&mut log, lines.as_bytes()).unwrap();
+}
+
+#[test]
+fn a_trace_whose_lines_come_one_after_the_other_is_one_record_once_no_more_have_come_for_a_while() {
+    let mut bench = Bench::routed("java.lang.Error: x\n", "multiline: java, to: [a, b]", |plan| plan);
+    bench.read();
+    append(&bench, "\tat a.b(c)\n");
+    bench.now += Duration::from_millis(1900);
+    bench.pipeline.flush_due(bench.now);
+    bench.read();
+    bench.now += Duration::from_millis(1900);
+    bench.pipeline.flush_due(bench.now);
+    bench.read();
+    assert!(bench.texts("a").is_empty(), "its last line came 1.9 seconds ago");
+    bench.now += Duration::from_millis(100);
+    bench.pipeline.flush_due(bench.now);
+    bench.read();
+    assert_eq!(bench.texts("a"), ["java.lang.Error: x\n\tat a.b(c)"]);
+    assert_eq!(bench.texts("b").len(), 1);
+    append(&bench, "\tat d.e(f)\nan ordinary line\n");
+    bench.read();
+    assert_eq!(bench.texts("a"), ["\tat d.e(f)", "an ordinary line"]);
+}
+
+#[test]
+fn what_is_in_the_file_already_belongs_to_its_record_however_late_it_is_read() {
+    let cri = |stream: &str, text: &str| format!("2026-03-04T09:12:44.000000001Z {stream} F {text}\n");
+    let between = cri("stderr", &"x".repeat(1000)).repeat(3 * 256);
+    let log = cri("stdout", "S1") + &between + &cri("stdout", "a") + &cri("stdout", "S2");
+    let keys = "format: cri, multiline: {start: '^[Sx]'}, to: [a, b]";
+    let mut bench = Bench::routed(&log, keys, |plan| plan);
+    let wall = SystemTime::now();
+    bench.pipeline.scan(bench.now, wall);
+    bench.pipeline.snapshot(wall);
+    bench.pipeline.kept(&Kept { saved: true, failed: Vec::new(), held: false });
+    // Others had their turns in between.
+    while bench.pipeline.turn(bench.now, wall, false) {
+        bench.now += Duration::from_secs(3600);
+        bench.pipeline.flush_due(bench.now);
+    }
+    let texts = bench.texts("a");
+    assert!(texts.contains(&"S1\na".to_owned()), "{:?}", texts.iter().find(|text| text.contains("S1")));
+}
+
+#[test]
+fn a_panic_over_a_trace_costs_the_trace_alone() {
+    let log = "java.lang.Error: poison\n\tat a.b(c)\njava.lang.Error: x\n\tat d.e(f)\none\n";
+    let steps = vec![Action::PanicOver("poison".into()).into()];
+    let chain = Chain::new(steps);
+    let mut bench = Bench::routed(log, "multiline: java, to: [a, b]", |plan| Plan { chain, ..plan });
+    bench.read();
+    assert_eq!(bench.texts("a"), ["java.lang.Error: x\n\tat d.e(f)", "one"]);
+    let letters = bench.letters("a");
+    assert_eq!(texts(&letters), ["java.lang.Error: poison\n\tat a.b(c)"]);
+    assert_eq!(letters[0]["origin"]["offset"], 0);
+}

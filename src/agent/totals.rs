@@ -33,6 +33,8 @@ pub(super) struct Totals {
     pub malformed: Counter,
     /// Split lines that ended without their last part.
     pub unfinished: Counter,
+    /// Records of several lines that came out because of a limit of their route's `multiline`.
+    pub limited: Counter,
     /// Times that a file had to wait because of its route's `rate_limit`.
     pub rate_pauses: Counter,
     /// Messages given up because of their route's `rate_limit`.
@@ -216,6 +218,11 @@ impl Totals {
                 &self.malformed,
             ),
             ("lines_unfinished", "Split lines whose last part never came", &self.unfinished),
+            (
+                "multiline_limited",
+                "Records that ended at max_size or max_lines of their route's multiline, with more to come",
+                &self.limited,
+            ),
             (
                 "rate_limit_pauses",
                 "Times that a file waited because of its route's rate_limit",

@@ -128,7 +128,7 @@ fn table(config: &Config, by_route: &[Vec<PathBuf>]) -> String {
             .collect();
         [
             route.name.to_string(),
-            format_name(route.format).to_owned(),
+            format_name(route.decoding.format).to_owned(),
             paths.len().to_string(),
             targets.join(", "),
         ]

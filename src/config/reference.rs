@@ -144,9 +144,24 @@ fn add_rows(root: &Value, object: &Schema, prefix: &str, rows: &mut Vec<String>)
                 rows.push(row(root, &key, &property, required, true));
                 add_rows(root, &inner, &format!("{key}."), rows);
             }
-            None => rows.push(row(root, &key, &property, required, false)),
+            None => {
+                rows.push(row(root, &key, &property, required, false));
+                for with in maps(root, &property) {
+                    add_rows(root, &with, &format!("{key}."), rows);
+                }
+            }
         }
     }
+}
+
+/// The objects that may stand in the place of something shorter.
+fn maps(root: &Value, property: &Schema) -> Vec<Schema> {
+    let branches = alternatives(root, property).into_iter();
+    let maps = branches.flat_map(|branch| {
+        let is_map = branch.contains_key("properties") && !branch.contains_key("x-kind");
+        if is_map { vec![branch] } else { maps(root, &branch) }
+    });
+    maps.collect()
 }
 
 fn row(root: &Value, key: &str, property: &Schema, required: bool, section: bool) -> String {
@@ -275,7 +290,7 @@ fn kind_of(root: &Value, property: &Schema) -> String {
     match kind.as_str() {
         "array" => {
             let item = resolve(root, &property["items"]);
-            let steps = alternatives(root, &item).len() > 1;
+            let steps = alternatives(root, &item).iter().any(|item| item.contains_key("x-step"));
             let of = if steps { "steps".to_owned() } else { kind_of(root, &item) };
             format!("list of {of}")
         }

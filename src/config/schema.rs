@@ -84,16 +84,21 @@ pub(super) fn resolve(root: &Value, schema: &Value) -> Schema {
     merged
 }
 
-/// The alternatives of a union that are not null; none for a schema that is no union.
+/// The alternatives of a union that are not null; none for a schema that is no union. Those of a union that may
+/// be absent are its own.
 pub(super) fn alternatives(root: &Value, schema: &Schema) -> Vec<Schema> {
     let branches = schema.get("oneOf").or_else(|| schema.get("anyOf"));
-    branches
+    let branches: Vec<Schema> = branches
         .and_then(Value::as_array)
         .into_iter()
         .flatten()
         .map(|branch| resolve(root, branch))
         .filter(|branch| branch.get("type").and_then(Value::as_str) != Some("null"))
-        .collect()
+        .collect();
+    match &branches[..] {
+        [only] if only.contains_key("anyOf") => alternatives(root, only),
+        _ => branches,
+    }
 }
 
 pub(super) fn admits(schema: &Schema, kind: &str) -> bool {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::cases::TestCase;
 use crate::buffer::{BufferSettings, DeadLetterSettings, QueueSettings};
-use crate::decode::Format;
+use crate::decode::Decoding;
 use crate::deliver::Destination;
 use crate::encode::Layout;
 use crate::kubernetes::PodPattern;
@@ -55,7 +55,7 @@ impl Config {
     pub fn further_of(&self, first: &RouteConfig, path: &std::path::Path) -> Vec<RouteConfig> {
         let further = self.routes_of(path).into_iter().map(|route| &self.routes[route]);
         let as_first = |route: &RouteConfig| RouteConfig {
-            format: first.format,
+            decoding: first.decoding.clone(),
             skip_header_lines: first.skip_header_lines,
             ..route.clone()
         };
@@ -89,8 +89,8 @@ pub struct RouteConfig {
     pub go_on: bool,
     /// Of these, only those of the pods and containers named here.
     pub pods: Option<PodPattern>,
-    /// How their lines are written.
-    pub format: Format,
+    /// How their lines are written, how long they may be, and which belong together.
+    pub decoding: Decoding,
     /// So many lines at the beginning of each file are passed over.
     pub skip_header_lines: u32,
     /// Where reading begins in files that are there at the route's first ever start.

@@ -1,8 +1,8 @@
-//! The parts of a split line on their way to one message.
+//! The parts of a split line, or the lines of a record, on their way to one message.
 
 use std::time::{Duration, Instant};
 
-use super::{Limits, Part};
+use super::Limits;
 use crate::event::Message;
 use crate::source::{OpenGroup, Stream};
 
@@ -11,7 +11,7 @@ use crate::source::{OpenGroup, Stream};
 pub(super) struct Group {
     stream: Stream,
     start: u64,
-    time: String,
+    time: Option<String>,
     text: Vec<u8>,
     cut: bool,
     last_part: Instant,
@@ -21,12 +21,18 @@ pub(super) struct Group {
 
 impl Group {
     /// Begins with the part at `start`, its text to be kept in `room`.
-    pub(super) fn begin(start: u64, part: &Part<'_>, mut room: Vec<u8>, now: Instant) -> Self {
+    pub(super) fn begin(
+        start: u64,
+        stream: Stream,
+        time: Option<&str>,
+        mut room: Vec<u8>,
+        now: Instant,
+    ) -> Self {
         room.clear();
         Self {
-            stream: part.stream,
+            stream,
             start,
-            time: part.time.to_owned(),
+            time: time.map(str::to_owned),
             text: room,
             cut: false,
             last_part: now,
@@ -36,7 +42,7 @@ impl Group {
 
     /// Gives up its text; what is known of it from now on is where it began and when its last part came.
     pub(super) fn set_aside(&mut self) {
-        (self.text, self.time, self.aside) = (Vec::new(), String::new(), true);
+        (self.text, self.time, self.aside) = (Vec::new(), None, true);
     }
 
     pub(super) fn is_aside(&self) -> bool {
@@ -89,7 +95,7 @@ impl Group {
         Message {
             start: self.start,
             stream: self.stream,
-            time: Some(&self.time),
+            time: self.time.as_deref(),
             body: &self.text,
             cut: self.cut,
         }

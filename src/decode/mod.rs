@@ -10,6 +10,9 @@
 //! out when it has been idle for long enough ([`Decoder::flush_older_than`]) or when its file has ended
 //! ([`Decoder::flush`]).
 //!
+//! **Multiline.** Where a route says so ([`Multiline`]), whole lines of a stream are joined to records, such as a stack
+//! trace. A record ends with a line, with its limits, or when nothing of its stream has come for a while.
+//!
 //! **Restarts.** The memory of an open group is never saved. What is saved is where each began
 //! ([`Decoder::open`] as part of a [`Position`](crate::source::Position)); after a restart the file is read
 //! again from the oldest of these, and a [`Decoder::resume`]d decoder ignores, stream by stream, the lines
@@ -23,11 +26,29 @@ mod cri;
 mod decoder;
 mod docker;
 mod group;
+mod multiline;
 mod rfc3339;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 pub use decoder::{Counts, Decoder};
+pub use multiline::{LinePatterns, Multiline, Preset};
+
+/// Room for text that is kept between two lines; more is given back at once.
+const KEPT_ROOM: usize = 32 << 10;
+
+/// How a route's lines become messages.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decoding {
+    /// How they are written.
+    pub format: Format,
+    /// How long a message may be.
+    pub limits: Limits,
+    /// Which of them belong together.
+    pub multiline: Option<Arc<Multiline>>,
+}
 
 /// How a file's lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::{Counts, Decoder, Format, Limits};
+use super::{Counts, Decoder, Decoding, Format, Limits};
 use crate::event::Message;
 use crate::source::{OpenGroup, Position, Stream};
 
@@ -26,6 +26,10 @@ fn seen(message: Message<'_>) -> Seen {
         body: String::from_utf8_lossy(message.body).into_owned(),
         cut: message.cut,
     }
+}
+
+fn of(format: Format, limits: Limits) -> Decoding {
+    Decoding { format, limits, multiline: None }
 }
 
 /// Offsets and lines of a file.
@@ -221,7 +225,7 @@ fn lines_that_are_out_are_not_counted_again_after_a_restart() {
     let after = file.len() as u64;
     let open = vec![OpenGroup { stream: Stream::Stdout, start: 8 }];
     let position = Position { offset: after, mid_line: false, open };
-    let mut decoder = Decoder::resume(Format::Cri, Limits::default(), &position);
+    let mut decoder = Decoder::resume(&of(Format::Cri, Limits::default()), &position);
     let mut out = Vec::new();
     read(&mut decoder, &file, position.reread_from(), &mut out);
     assert_eq!((out, decoder.take_counts()), (vec![], Counts::default()));
@@ -281,7 +285,7 @@ proptest! {
             malformed += decoder.take_counts().malformed;
             position = Position { offset: end, mid_line: false, open: decoder.open() };
             prop_assert!(position.open.iter().all(|group| group.start < end));
-            decoder = Decoder::resume(format, limits, &position);
+            decoder = Decoder::resume(&of(format, limits), &position);
         }
         // The last decoder reads what is open once more, and then the file has ended.
         for (offset, line) in all.iter().filter(|(offset, _)| *offset >= position.reread_from()) {

@@ -66,7 +66,7 @@ fn add(
     rng: &mut Rng,
     recorded: &mut Recorded,
 ) {
-    let in_container = route.format != Format::Plain;
+    let in_container = route.decoding.format != Format::Plain;
     let path = if in_container { POD } else { FILE };
     let mut stages = Stages::new(config, route, Path::new(path), number, SystemTime::now(), false);
     let mut lines = Lines::new(rate.mix.clone(), rate.sizes);

@@ -33,6 +33,11 @@ impl Pattern {
         self.0.as_str()
     }
 
+    /// What it was compiled to.
+    pub fn as_regex(&self) -> &Regex {
+        &self.0
+    }
+
     /// How many groups it has.
     pub fn group_count(&self) -> usize {
         self.0.captures_len() - 1

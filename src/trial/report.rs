@@ -111,7 +111,7 @@ impl Counts {
 }
 
 fn heading(route: &RouteConfig) -> String {
-    let format = match route.format {
+    let format = match route.decoding.format {
         Format::Plain => "plain",
         Format::Cri => "cri",
         Format::Docker => "docker",

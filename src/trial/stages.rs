@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Instant, SystemTime};
 
 use crate::config::{Config, RouteConfig};
-use crate::decode::{Decoder, Limits};
+use crate::decode::Decoder;
 use crate::encode::{self, Encoder, FileContext};
 use crate::event::{Fields, Message};
 use crate::kubernetes::Pod;
@@ -102,10 +102,9 @@ impl Stages {
         let index = |name: &DestinationName| {
             config.destinations.iter().position(|destination| destination.name == *name)
         };
-        let max_message = usize::try_from(config.tail.max_line.0).unwrap_or(usize::MAX);
         Self {
-            decoder: Decoder::new(route.format, Limits { max_message }),
-            longest: max_message.saturating_add(LINE_OVERHEAD),
+            decoder: Decoder::of(&route.decoding),
+            longest: route.decoding.limits.max_message.saturating_add(LINE_OVERHEAD),
             header: route.skip_header_lines,
             work: Work {
                 encoder: Encoder::with(route.layout.clone(), 1, Incarnation(number.into()), file),

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Instant, SystemTime};
 
 use kinetail::buffer::frame::{self, CHUNK_HEADER, ChunkHeader, FRAME_HEADER, Footer, FrameHeader};
@@ -11,7 +11,7 @@ use kinetail::buffer::{
     Append, Body, Budget, Chain as Positions, Open, QueueSettings, Step as Move, open, reader,
 };
 use kinetail::config;
-use kinetail::decode::{Decoder, Format, Limits};
+use kinetail::decode::{Decoder, Decoding, Format, Limits, LinePatterns, Multiline, Preset};
 use kinetail::disk::HostDisk;
 use kinetail::encode::{Encoder, FileContext};
 use kinetail::event::{Fields, Message};
@@ -20,9 +20,11 @@ use kinetail::process::{Action, Chain, Context, Parse, Parser, Step};
 use kinetail::record::Records;
 use kinetail::source::{Incarnation, Mark, Position, Stream};
 use kinetail::tail::{Lines, Pattern, checkpoint};
+use regex::bytes::Regex;
 use serde_json::json;
 
 const MAX_LINE: usize = 4 << 10;
+const LIMITS: Limits = Limits { max_message: 2 * MAX_LINE };
 
 /// A reader of bytes that somebody else chose.
 pub(crate) struct Target {
@@ -41,6 +43,7 @@ pub(crate) struct Target {
 pub(crate) const TARGETS: &[Target] = &[
     Target { name: "cri", body: cri, held: (128 << 10, 128), allocations: (200, 32) },
     Target { name: "docker", body: docker, held: (128 << 10, 128), allocations: (200, 32) },
+    Target { name: "multiline", body: multiline, held: (32 << 20, 512), allocations: (100_000, 64) },
     Target { name: "parse_json", body: parse_json, held: (128 << 10, 512), allocations: (2_000, 64) },
     Target { name: "frame", body: frame_bytes, held: (64 << 10, 16), allocations: (200, 4) },
     Target { name: "chunk", body: chunk, held: (2 << 20, 64), allocations: (20_000, 64) },
@@ -64,9 +67,32 @@ pub(crate) fn docker(bytes: &[u8]) {
     decode(Format::Docker, bytes);
 }
 
-/// The whole way of a file's lines, and again from a place in the middle.
+/// A file of a container with all stack traces joined, and one with patterns of lines.
+pub(crate) fn multiline(bytes: &[u8]) {
+    static RULES: LazyLock<[Arc<Multiline>; 2]> = LazyLock::new(|| {
+        let pattern = |text| Some(Regex::new(text).expect("a pattern"));
+        let patterns =
+            LinePatterns { start: pattern("^[A-Z0-9]"), continuation: pattern(r"^\s"), end: pattern(";$") };
+        [Multiline::traces(&Preset::ALL), Multiline::by_patterns(patterns)].map(|mut multiline| {
+            (multiline.max_size, multiline.max_lines) = (MAX_LINE, 20);
+            Arc::new(multiline)
+        })
+    });
+    for rules in &*RULES {
+        for format in [Format::Plain, Format::Cri] {
+            let decoding = Decoding { format, limits: LIMITS, multiline: Some(Arc::clone(rules)) };
+            decode_as(&decoding, bytes);
+        }
+    }
+}
+
 fn decode(format: Format, bytes: &[u8]) {
-    let whole = records(format, bytes, None);
+    decode_as(&Decoding { format, limits: LIMITS, multiline: None }, bytes);
+}
+
+/// The whole way of a file's lines, and again from a place in the middle.
+fn decode_as(decoding: &Decoding, bytes: &[u8]) {
+    let whole = records(decoding, bytes, None);
     let texts: usize = whole.iter().map(|(_, text)| text.len()).sum();
     assert!(texts <= bytes.len(), "more text came out than went in");
     let lines = memchr::memchr_iter(b'\n', bytes).count() + 1;
@@ -74,15 +100,15 @@ fn decode(format: Format, bytes: &[u8]) {
     // What a restart in the middle gives, groups that were open there included.
     if let Some(newline) = memchr::memchr(b'\n', bytes.get(bytes.len() / 2..).unwrap_or_default()) {
         let middle = bytes.len() / 2 + newline + 1;
-        let again = records(format, bytes, Some(middle));
+        let again = records(decoding, bytes, Some(middle));
         assert_eq!(whole, again, "a restart at {middle} makes other messages");
     }
 }
 
 /// The messages of a file by their record ids. With `restart`, a decoder reads up to there and another goes on.
-fn records(format: Format, bytes: &[u8], restart: Option<usize>) -> Vec<(u128, Vec<u8>)> {
+fn records(decoding: &Decoding, bytes: &[u8], restart: Option<usize>) -> Vec<(u128, Vec<u8>)> {
     let now = Instant::now();
-    let limits = Limits { max_message: 2 * MAX_LINE };
+    let limits = decoding.limits;
     let mut encoder = encoder();
     let mut out = Vec::new();
     let mut emit = |message: Message<'_>| {
@@ -94,7 +120,7 @@ fn records(format: Format, bytes: &[u8], restart: Option<usize>) -> Vec<(u128, V
         assert!(record.len() <= 6 * message.body.len() + 6 * message.time.map_or(0, str::len) + 400);
         out.push((encoder.id(&message).0, message.body.to_vec()));
     };
-    let mut decoder = Decoder::new(format, limits);
+    let mut decoder = Decoder::of(decoding);
     let read =
         |decoder: &mut Decoder, from: usize, to: usize, last: bool, emit: &mut dyn FnMut(Message<'_>)| {
             for line in Lines::new(&bytes[from..to], from as u64, false, MAX_LINE, last) {
@@ -105,7 +131,7 @@ fn records(format: Format, bytes: &[u8], restart: Option<usize>) -> Vec<(u128, V
     if let Some(restart) = restart {
         read(&mut decoder, 0, restart, false, &mut emit);
         let position = Position { offset: restart as u64, mid_line: false, open: decoder.open() };
-        decoder = Decoder::resume(format, limits, &position);
+        decoder = Decoder::resume(decoding, &position);
         from = position.reread_from() as usize;
     }
     read(&mut decoder, from, bytes.len(), true, &mut emit);

@@ -84,6 +84,7 @@ macro_rules! targets {
 targets! {
     the_cri_decoder_withstands_any_bytes: "cri",
     the_docker_decoder_withstands_any_bytes: "docker",
+    lines_of_any_bytes_are_joined: "multiline",
     the_json_parser_withstands_any_bytes: "parse_json",
     frames_withstand_any_bytes: "frame",
     a_queue_opens_and_reads_whatever_became_of_its_chunk: "chunk",

@@ -71,7 +71,7 @@ impl Pipeline {
             if !lane.retry || waiting.len() == lane.cursors[index].to.len() {
                 return Turn::Blocked;
             }
-            lane.leave_behind(index, &waiting, room, self.plans[lane.route].format, self.limits());
+            lane.leave_behind(index, &waiting, room, &self.plans[lane.route].decoding);
         }
         lane.cursors[index].blocked = None;
         let mut scratch = std::mem::take(&mut self.scratch);
@@ -175,13 +175,13 @@ impl Pipeline {
                 continue;
             }
             casualties.rest(|casualties| {
-                // Of a group that is read again the rest may be still to come.
-                if !rereading || at + consumed as u64 >= cursor.position.offset {
+                // Where there is more to read, the rest of a group may be in it.
+                if !full {
                     cursor.decoder.flush_older_than(now, self.settings.flush_after, |message| {
                         emit.message(&message, casualties);
                     });
                 }
-                if last {
+                if last || cursor.ends_at(at + consumed as u64) {
                     cursor.decoder.flush(|message| {
                         emit.message(&message, casualties);
                     });
@@ -242,7 +242,7 @@ impl Pipeline {
             }
         }
         // They stay where they are; the log file is their buffer until there is room.
-        if !lane.leave_behind(index, &to, room, self.plans[lane.route].format, self.limits()) {
+        if !lane.leave_behind(index, &to, room, &self.plans[lane.route].decoding) {
             return Turn::Blocked;
         }
         let cursor = &mut lane.cursors[index];
@@ -262,6 +262,7 @@ impl Pipeline {
         self.totals.malformed.inc_by(decoded.malformed);
         self.totals.cut.inc_by(decoded.cut);
         self.totals.unfinished.inc_by(decoded.unfinished);
+        self.totals.limited.inc_by(decoded.limited);
         for branch in &mut lane.branches {
             let encoded = branch.encoder.take_counts();
             self.totals.invalid_utf8.inc_by(encoded.invalid_utf8);

@@ -2,7 +2,7 @@
 
 use super::Plan;
 use crate::agent::casualties::Stake;
-use crate::decode::{Decoder, Format, Limits};
+use crate::decode::{Decoder, Decoding};
 use crate::encode::Encoder;
 use crate::source::Position;
 use crate::tail::Bucket;
@@ -55,16 +55,22 @@ pub(super) struct Cursor {
 
 impl Cursor {
     /// At a position. What is open there is read again, so reading may begin before its offset.
-    pub(super) fn at(
-        to: Vec<usize>,
-        position: Position,
-        proof: Proof,
-        format: Format,
-        limits: Limits,
-    ) -> Self {
+    pub(super) fn at(to: Vec<usize>, position: Position, proof: Proof, decoding: &Decoding) -> Self {
         let proof = proof_at(position.reread_from(), proof);
-        let decoder = Decoder::resume(format, limits, &position);
+        let decoder = Decoder::resume(decoding, &position);
         Self { to, position, proof, decoder, until: None, blocked: None }
+    }
+
+    /// Reads no further than to here: what was lost between this and its own position.
+    pub(super) fn until(mut self, until: Position) -> Self {
+        self.decoder = self.decoder.until(&until);
+        self.until = Some(until);
+        self
+    }
+
+    /// Whether an offset is where it ends.
+    pub(super) fn ends_at(&self, offset: u64) -> bool {
+        self.until.as_ref().is_some_and(|until| offset >= until.offset)
     }
 
     /// Reads again what is open at the position, of which the text was given up.
@@ -145,16 +151,16 @@ impl Lane {
         index: usize,
         waiting: &[usize],
         room: u64,
-        format: Format,
-        limits: Limits,
+        decoding: &Decoding,
     ) -> bool {
         let cursor = &mut self.cursors[index];
         if waiting.is_empty() {
             return true;
         }
-        let mut behind =
-            Cursor::at(waiting.to_owned(), cursor.position.clone(), cursor.proof, format, limits);
-        behind.until.clone_from(&cursor.until);
+        let mut behind = Cursor::at(waiting.to_owned(), cursor.position.clone(), cursor.proof, decoding);
+        if let Some(until) = &cursor.until {
+            behind = behind.until(until.clone());
+        }
         behind.blocked = Some(room);
         cursor.to.retain(|out| !waiting.contains(out));
         if cursor.to.is_empty() {

@@ -33,7 +33,7 @@ use super::casualties::{Graves, Stake};
 use super::open::nowhere;
 use super::totals::{RouteTotals, Totals};
 use crate::buffer::{Appender, DeadLetters};
-use crate::decode::{Format, Limits};
+use crate::decode::Decoding;
 use crate::encode::{Encoder, FileContext, Layout};
 use crate::kubernetes::Pod;
 use crate::process::{Chain, Condition};
@@ -43,7 +43,8 @@ use crate::tail::{Bucket, RateLimit, TailSettings, Tailer};
 /// What a route does with its files' lines.
 pub(super) struct Plan {
     pub(super) name: RouteName,
-    pub(super) format: Format,
+    /// How they become messages.
+    pub(super) decoding: Decoding,
     /// So many lines at the beginning of each file are no messages.
     pub(super) header_lines: u32,
     pub(super) chain: Chain,
@@ -213,11 +214,8 @@ impl Pipeline {
                     return true;
                 }
             }
-            let done = lane.cursors[index]
-                .until
-                .as_ref()
-                .is_some_and(|until| lane.cursors[index].proof.end >= until.offset);
-            if done {
+            let cursor = &lane.cursors[index];
+            if cursor.ends_at(cursor.proof.end) {
                 lane.cursors.remove(index);
             } else {
                 index += 1;
@@ -248,7 +246,6 @@ impl Pipeline {
 
     /// Makes the lane of a file that gets its first turn.
     fn lane(&mut self, incarnation: Incarnation) -> Option<Lane> {
-        let limits = self.limits();
         let entry = self.tailer.entry(incarnation)?;
         if !self.named.contains(&incarnation) {
             self.nameless.insert(incarnation);
@@ -271,7 +268,7 @@ impl Pipeline {
             })
             .collect();
         let stakes = stakes(&routes, &self.plans);
-        let format = self.plans[route].format;
+        let decoding = &self.plans[route].decoding;
         let mut outs: Vec<usize> = Vec::new();
         for out in routes.iter().flat_map(|route| &self.plans[*route].to) {
             if !outs.contains(out) {
@@ -288,13 +285,13 @@ impl Pipeline {
                 Some(cursor) => cursor.to.push(*out),
                 None => {
                     let position = progress.position.clone();
-                    cursors.push(Cursor::at(vec![*out], position, entry.proof, format, limits));
+                    cursors.push(Cursor::at(vec![*out], position, entry.proof, decoding));
                 }
             }
         }
         if outs.is_empty() {
             let read = entry.progress.iter().find(|progress| progress.to == nowhere())?;
-            cursors.push(Cursor::at(Vec::new(), read.position.clone(), entry.proof, format, limits));
+            cursors.push(Cursor::at(Vec::new(), read.position.clone(), entry.proof, decoding));
         }
         let repairs = entry.repairs.clone();
         let lane = Lane {
@@ -312,10 +309,6 @@ impl Pipeline {
             self.add_repair(incarnation, repair);
         }
         self.lanes.remove(&incarnation)
-    }
-
-    pub(super) fn limits(&self) -> Limits {
-        Limits { max_message: self.settings.max_line.0 as usize }
     }
 
     /// Forgets what was kept for a file's next turn.

@@ -39,11 +39,9 @@ impl Pipeline {
 
     pub(super) fn add_repair(&mut self, incarnation: Incarnation, repair: &Repair) {
         let Some(index) = self.outs.iter().position(|out| *out.queue().name() == repair.to) else { return };
-        let limits = self.limits();
         let Some(lane) = self.lanes.get_mut(&incarnation) else { return };
-        let format = self.plans[lane.route].format;
-        let mut cursor = Cursor::at(vec![index], repair.from.clone(), Proof::default(), format, limits);
-        cursor.until = Some(repair.until.clone());
-        lane.cursors.push(cursor);
+        let decoding = &self.plans[lane.route].decoding;
+        let cursor = Cursor::at(vec![index], repair.from.clone(), Proof::default(), decoding);
+        lane.cursors.push(cursor.until(repair.until.clone()));
     }
 }

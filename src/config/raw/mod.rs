@@ -11,6 +11,7 @@ mod condition;
 mod destinations;
 mod limits;
 mod list;
+mod multiline;
 mod parsers;
 mod record;
 mod records;
@@ -27,6 +28,7 @@ pub(super) use condition::{Condition, FieldTest};
 pub(super) use destinations::{CompressionKind, Destination, Directory, Firehose, Kinesis};
 pub(super) use limits::{DeadLetters, Queue, RetryPauses, WhenLettersFull, WhenQueueFull};
 pub(super) use list::{Entries, List, OneOrMany};
+pub(super) use multiline::Multiline;
 pub(super) use parsers::{
     AccessOptions, CsvOptions, KeyValueOptions, Parse, ParseOptions, ParseWith, ParserName, RegexOptions,
     SyslogFormName, TypeName, TypeOfField,
@@ -35,7 +37,7 @@ pub(super) use record::{NameOrOff, PresetOfRecord, Record, RecordNames};
 pub(super) use records::{AggregationKind, OrderingKind, PackingKind, RecordCompression};
 pub(super) use routes::{FormatName, PodMatch, Rate, RateOf, Route, StartPosition, Target, WhenRateExceeded};
 pub(super) use scalar::{
-    FieldName, FilePath, Folder, Form, Glob, Listen, LogFilter, Name, NameGlob, Size, Text, Time,
+    FieldName, FilePath, Folder, Form, Glob, Listen, LogFilter, Name, NameGlob, Regex, Size, Text, Time,
 };
 pub(super) use steps::{
     AddBrackets, BesideStep, OnErrorName, PresetName, Redact, Step, StepAction, TimeStep,

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::scalar::NameGlob;
-use super::{Condition, Glob, List, Name, OneOrMany, Record, Size, Step};
+use super::{Condition, Glob, List, Multiline, Name, OneOrMany, Record, Size, Step};
 
 /// Which files, how their lines are read, what is done with them and where they go.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
@@ -36,6 +36,10 @@ pub(crate) struct Route {
     pub(crate) pods: Option<PodMatch>,
     /// How the lines are written.
     pub(crate) format: FormatName,
+    /// Which lines are one record: the stack traces of the languages named here, or whatever patterns tell. Each stream
+    /// of a container is joined by itself. Without it every line is a record.
+    #[schemars(example = &"java")]
+    pub(crate) multiline: Option<Multiline>,
     /// Where reading begins in files that are there when the route starts for the first time ever. Files that
     /// appear later, also while kinetail is not running, are read from their beginning.
     pub(crate) start_at: StartPosition,

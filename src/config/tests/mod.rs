@@ -106,7 +106,7 @@ fn what_is_written_becomes_settings() {
     let [payments, nginx] = &config.routes[..] else {
         panic!("two routes");
     };
-    assert_eq!(payments.format, Format::Cri);
+    assert_eq!(payments.decoding.format, Format::Cri);
     assert_eq!(payments.start_at, StartAt::End);
     assert_eq!(
         payments.process,

@@ -150,3 +150,56 @@ fn a_test_that_cannot_be_run_is_refused() {
         ]
     );
 }
+
+#[test]
+fn lines_are_joined_by_presets_or_by_patterns() {
+    use crate::decode::{LinePatterns, Multiline, Preset};
+    use regex::bytes::Regex;
+
+    let multiline = |keys: &str| {
+        let config = good(&route(&format!("to: [a, b], multiline: {keys}")));
+        config.routes[0].decoding.multiline.as_deref().cloned().unwrap()
+    };
+    let java = Multiline::traces(&[Preset::Java]);
+    assert_eq!(multiline("java"), java);
+    assert_eq!(multiline("[java]"), java);
+    assert_eq!(multiline("{preset: java}"), java);
+    let all = "[node, java, python, go, ruby, dotnet, java]";
+    assert_eq!(multiline(all), Multiline::traces(&Preset::ALL));
+    let mut limited = java;
+    limited.flush_after = std::time::Duration::from_millis(500);
+    (limited.max_size, limited.max_lines) = (64 << 10, 200);
+    assert_eq!(multiline("{preset: [java], flush_after: 500ms, max_size: 64KiB, max_lines: 200}"), limited);
+    let pattern = |text: &str| Some(Regex::new(text).unwrap());
+    let patterns = LinePatterns { start: pattern("^S"), continuation: pattern(r"^\s"), end: pattern(";$") };
+    assert_eq!(
+        multiline(r"{start: '^S', continue: '^\s', end: ';$'}"),
+        Multiline::by_patterns(patterns.clone())
+    );
+    assert_ne!(multiline("{start: '^S'}"), Multiline::by_patterns(patterns));
+    assert_eq!(good(&route("to: [a, b]")).routes[0].decoding.multiline, None);
+}
+
+#[test]
+fn what_is_wrong_with_the_joining_of_lines_is_told() {
+    for (keys, told) in [
+        ("{}", "routes[0].multiline: joins nothing; give a `preset`, or `start`, `continue` or `end`"),
+        ("[]", "routes[0].multiline: is empty; name a preset"),
+        ("{flush_after: 1s}", "routes[0].multiline: joins nothing"),
+        ("jaba", "routes[0].multiline: \"jaba\" is not known here; did you mean `java`?"),
+        ("[java, x]", "routes[0].multiline[1]: \"x\" is not known here"),
+        ("{preset: [java, x]}", "routes[0].multiline.preset[1]: \"x\" is not known here"),
+        ("{preset: java, start: x}", "routes[0].multiline: has a `preset` and patterns"),
+        ("{start: '('}", "routes[0].multiline.start: \"(\" is not a regular expression"),
+        (
+            "{continuation: x}",
+            "routes[0].multiline.continuation: unknown key; allowed here: preset, start, continue",
+        ),
+        ("{start: x, max_size: 1}", "routes[0].multiline.max_size: `1` is out of range"),
+        ("{start: x, max_lines: 1}", "routes[0].multiline.max_lines: `1` is out of range"),
+        ("{start: x, flush_after: 2h}", "routes[0].multiline.flush_after: \"2h\" is out of range"),
+    ] {
+        let messages = messages(&route(&format!("to: [a, b], multiline: {keys}"))).join("\n");
+        assert!(messages.starts_with("3:") && messages.contains(told), "{keys}: {messages}");
+    }
+}

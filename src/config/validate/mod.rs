@@ -5,6 +5,7 @@
 mod cases;
 mod condition;
 mod destinations;
+mod multiline;
 mod record;
 mod routes;
 mod steps;
@@ -16,6 +17,7 @@ use super::document::Node;
 use super::raw;
 use super::settings::{AdminSettings, Config, DestinationConfig, LogFormat, LogSettings, RouteConfig};
 use crate::buffer::{BufferSettings, RemovedDestinations};
+use crate::decode::Limits;
 use crate::source::DestinationName;
 use crate::tail::{TailSettings, Watch};
 
@@ -43,7 +45,8 @@ pub(super) fn validate(
     let names: Option<Vec<&str>> =
         entries.as_ref().map(|entries| entries.iter().map(|(name, _)| name.as_str()).collect());
     let layout = validator.record(&root.key("record"), &file.record);
-    let routes = validator.routes(&root.key("routes"), routes.as_deref(), names.as_deref(), &layout);
+    let limits = Limits { max_message: usize::try_from(file.tail.max_line.0.0).unwrap_or(usize::MAX) };
+    let routes = validator.routes(&root.key("routes"), routes.as_deref(), names.as_deref(), &layout, limits);
     let tests = validator.cases(&root.key("tests"), &file.tests, routes.as_deref(), names.as_deref());
     let destinations = validator.destinations(&root.key("destinations"), entries?, &buffer);
     let routes = routes?;

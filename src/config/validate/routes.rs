@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::Validator;
 use crate::config::diagnostics::{Path, did_you_mean};
 use crate::config::raw;
 use crate::config::settings::RouteConfig;
-use crate::decode::Format;
+use crate::decode::{Decoding, Format, Limits};
 use crate::encode::Layout;
 use crate::kubernetes::PodPattern;
 use crate::process::Condition;
@@ -24,6 +25,7 @@ impl Validator<'_> {
         typed: Option<&[Option<raw::Route>]>,
         destinations: Option<&[&str]>,
         layout: &Layout,
+        limits: Limits,
     ) -> Option<Vec<RouteConfig>> {
         let typed = typed?;
         if typed.is_empty() {
@@ -64,6 +66,8 @@ impl Validator<'_> {
             let record = route.record.as_ref().map(|record| self.record(&path.key("record"), record));
             let pods = route.pods.as_ref().map(|pods| self.pods(&path.key("match"), pods));
             let layout = record.unwrap_or_else(|| layout.clone());
+            let multiline =
+                route.multiline.as_ref().map(|multiline| self.multiline(&path.key("multiline"), multiline));
             let process = self.steps(&path.key("process"), &route.process, &layout);
             if route.skip_header_lines > 0 && !matches!(route.format, raw::FormatName::Plain) {
                 self.error(
@@ -77,10 +81,14 @@ impl Validator<'_> {
                 go_on: route.go_on,
                 exclude: route.exclude.iter().map(|(_, glob)| glob.0.clone()).collect(),
                 pods,
-                format: match route.format {
-                    raw::FormatName::Plain => Format::Plain,
-                    raw::FormatName::Cri => Format::Cri,
-                    raw::FormatName::Docker => Format::Docker,
+                decoding: Decoding {
+                    format: match route.format {
+                        raw::FormatName::Plain => Format::Plain,
+                        raw::FormatName::Cri => Format::Cri,
+                        raw::FormatName::Docker => Format::Docker,
+                    },
+                    limits,
+                    multiline: multiline.map(Arc::new),
                 },
                 start_at: match route.start_at {
                     raw::StartPosition::End => StartAt::End,
@@ -191,14 +199,14 @@ impl Validator<'_> {
                 .iter()
                 .any(|other| here.iter().any(|base| base.starts_with(other) || other.starts_with(base)));
             let as_said = |route: &raw::Route| {
-                let raw::Route { format, start_at, skip_header_lines, rate_limit, .. } = route;
-                format!("{format:?} {start_at:?} {skip_header_lines} {rate_limit:?}")
+                let raw::Route { format, multiline, start_at, skip_header_lines, rate_limit, .. } = route;
+                format!("{format:?} {multiline:?} {start_at:?} {skip_header_lines} {rate_limit:?}")
             };
             if near && as_said(before) != as_said(route) {
                 let message = format!(
                     "reads files otherwise than routes[{at}], which looks further (`continue: true`): what routes[{at}] \
-                     takes, too, is read as that says; let `format`, `start_at`, `skip_header_lines` and `rate_limit` of \
-                     both be alike, or let their `files` differ"
+                     takes, too, is read as that says; let `format`, `multiline`, `start_at`, `skip_header_lines` and \
+                     `rate_limit` of both be alike, or let their `files` differ"
                 );
                 self.warn(path, message);
             }
