@@ -9,7 +9,7 @@ use std::time::Duration;
 use support::endpoint::{Endpoint, Marker};
 use support::identity::{Asked, Identities};
 use support::logs::{self, Writer};
-use support::process::{Process, kinetail};
+use support::process::{Agent, Process, kinetail, until};
 use support::scene::{ARCHIVE, AUDIT, Scene};
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/kinetail";
@@ -352,6 +352,34 @@ async fn credentials_that_are_revoked_early_are_replaced_without_a_restart() {
     writer.lines(100);
     arrived(&scene, &writer).await;
     assert!(keys(&scene).len() > first.len());
+    agent.terminate().await;
+}
+
+#[tokio::test]
+async fn wrong_credentials_are_said_at_start_and_in_readiness_until_the_right_ones_are_there() {
+    let scene = Scene::on(Endpoint::plain().access_key("AKIDRIGHT", "secret"))
+        .await
+        .destination("retry: {initial_backoff: 10ms, max_backoff: 50ms}")
+        .setting("admin: {listen: '127.0.0.1:0'}");
+    let wrong = profile("one", "AKIDWRONG") + &profile("two", "AKIDRIGHT");
+    let file = write(&scene.root().join("credentials"), &wrong);
+    let env = [("AWS_SHARED_CREDENTIALS_FILE", file.to_str().unwrap())];
+    let config = with(&with(&scene.config(), ARCHIVE, "profile: one"), AUDIT, "profile: two");
+    let agent = Agent::of(start(&scene, &config, &env));
+    let told = agent.logged("\"preflight\"").await;
+    assert!(told.contains(ARCHIVE) && told.contains("UnrecognizedClientException"), "{told}");
+    until(async || agent.get("/readyz").await.1.contains("destination audit: fine")).await;
+    // Before there is a line.
+    let (code, text) = agent.get("/readyz").await;
+    assert!(code == 503 && text.contains("problem: destination archive: denied"), "{code}: {text}");
+    assert!(text.contains("UnrecognizedClientException"), "{text}");
+
+    rotate(&file, &wrong.replace("AKIDWRONG", "AKIDRIGHT"));
+    let mut writer = logs::containers(&scene.root(), 1).remove(0);
+    writer.lines(100);
+    scene.arrived(100).await;
+    until(async || agent.get("/readyz").await.0 == 200).await;
+    once(&scene, &writer.markers().collect::<Vec<_>>());
     agent.terminate().await;
 }
 

@@ -240,6 +240,11 @@ impl Agent {
         Self(Process::start(command))
     }
 
+    /// One that was started in another way.
+    pub fn of(process: Process) -> Self {
+        Self(process)
+    }
+
     /// The process.
     pub fn process(&self) -> &Process {
         &self.0
