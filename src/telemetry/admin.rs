@@ -78,11 +78,21 @@ pub fn start(listener: TcpListener, admin: Admin) -> io::Result<oneshot::Receive
 
 fn router(admin: Admin) -> Router {
     Router::new()
+        .route("/", get(page))
         .route("/metrics", get(metrics))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/api/status", get(status))
         .with_state(admin)
+}
+
+/// The status page. Whatever a path or an error holds, nothing but what is in the page itself may run or be loaded.
+async fn page() -> Response {
+    const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
+                          connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    let headers =
+        [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_SECURITY_POLICY, POLICY)];
+    (headers, include_str!("page.html")).into_response()
 }
 
 async fn metrics(State(admin): State<Admin>, headers: HeaderMap) -> Response {
