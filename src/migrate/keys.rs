@@ -108,7 +108,7 @@ pub(super) static AGENT_FLOW: Table = Table {
             "minTimeBetweenFilePollsMillis",
             "writes are noticed at once, by inotify; tail.poll_interval is for where they cannot be",
         ),
-        no("multiLineStartPattern", "lines of several cannot be joined yet"),
+        yes("multiLineStartPattern"),
         yes("skipHeaderLines"),
         no(
             "truncatedRecordTerminator",

@@ -6,7 +6,7 @@
 //! fluent-bit.conf, .yaml ─► fluent ┘
 //! ```
 //!
-//! Two things hold for all of it. Every key of the source is taken, or told in a comment with the reason ([`keys`] knows
+//! Two things hold for all of it. Every key of the source is taken, or told in a comment with the reason (`keys` knows
 //! all of them, and `docs/migrating.md` says the same, which a test holds). And what comes out is a good configuration:
 //! what would not pass `kinetail check`, a regular expression of another dialect for instance, becomes a comment instead.
 

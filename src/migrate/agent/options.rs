@@ -14,8 +14,14 @@ const MAX_HEADER: u64 = 10_000;
 /// How lines are read.
 pub(super) fn lines(keys: &mut Taken<'_>, route: &mut Vec<Entry>, draft: &mut Draft) {
     if let Some(pattern) = keys.text("multiLineStartPattern") {
-        let what = format!("multiLineStartPattern {pattern}");
-        keys.refuse(&what, "lines of several cannot be joined yet", draft);
+        // The Agent holds it against a line's beginning.
+        let start = format!("^(?:{pattern})");
+        match Pattern::new(&start) {
+            Ok(_) => route.push(Entry::new("multiline", json!({"start": start}))),
+            Err(error) => {
+                keys.refuse(&format!("multiLineStartPattern {pattern}"), &error.to_string(), draft);
+            }
+        }
     }
     if let Some(lines) = keys.number("skipHeaderLines", draft).filter(|lines| *lines > 0) {
         route.push(Entry::new("skip_header_lines", json!(lines.min(MAX_HEADER))));

@@ -209,10 +209,26 @@ fn format(keys: &mut Taken<'_>, parsers: &Parsers, route: &mut Route, draft: &mu
 
 /// Which lines are one message.
 fn multiline(at: &str, route: &Route, draft: &mut Draft) -> Option<Entry> {
-    if !route.presets.is_empty() || route.lines.is_some() {
-        draft.leave_out(at, "multiline", "lines of several cannot be joined yet");
+    let Some(lines) = &route.lines else {
+        return match route.presets[..] {
+            [] => None,
+            [only] => Some(Entry::new("multiline", only)),
+            ref several => Some(Entry::new("multiline", json!(several))),
+        };
+    };
+    if !route.presets.is_empty() {
+        let what = format!("multiline.parser {}", route.presets.join(", "));
+        draft.leave_out(at, &what, "a route joins lines by patterns or by presets, not by both");
     }
-    None
+    let mut settings = Map::new();
+    let patterns = [("start", &lines.start), ("continue", &lines.further)];
+    for (key, pattern) in patterns.into_iter().filter_map(|(key, pattern)| Some((key, pattern.as_ref()?))) {
+        settings.insert(key.to_owned(), json!(pattern));
+    }
+    if let Some(flush) = lines.flush {
+        settings.insert("flush_after".to_owned(), millis(flush, 1, 3_600_000).0);
+    }
+    Some(Entry::new("multiline", Value::Object(settings)))
 }
 
 /// What kinetail says for all files at once.
