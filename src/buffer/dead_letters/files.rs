@@ -56,8 +56,9 @@ impl Files {
     }
 
     /// Writes whole lines at the end of the newest file, or into a new one where that has `full` bytes or where
-    /// a `fresh` one is asked for; durable when it returns.
-    pub(super) fn append(&self, lines: &[u8], full: u64, fresh: bool) -> io::Result<()> {
+    /// a `fresh` one is asked for; durable when it returns. `named` tells that this process made durable before what
+    /// the files and their folders are called: one that was killed may have left a file whose name is not.
+    pub(super) fn append(&self, lines: &[u8], full: u64, fresh: bool, named: bool) -> io::Result<()> {
         let newest = self.list()?.pop();
         let next = newest.as_ref().map_or(1, |newest| newest.number + 1);
         let opened = match newest.filter(|_| !fresh).map(|newest| self.disk.open(&newest.path)) {
@@ -74,6 +75,7 @@ impl Files {
             None => (self.begin(next)?, 0),
         };
         let written = file.write_at(&[lines], end).and_then(|()| file.sync());
+        let written = written.and_then(|()| if named { Ok(()) } else { self.sync_names() });
         if written.is_err() {
             // What is tried again must not be there twice, nor a torn line before it.
             let _ = file.set_len(end);
@@ -96,10 +98,12 @@ impl Files {
         self.disk.create_folder(&self.folder)?;
         let file = self.disk.create(&self.folder.join(format!("{number:010}.ndjson")))?;
         self.disk.sync_folder(&self.folder)?;
-        if let Some(parent) = self.folder.parent() {
-            self.disk.sync_folder(parent)?;
-        }
         Ok(file)
+    }
+
+    /// The files' names, that of their folder, and that of the folder of all destinations.
+    fn sync_names(&self) -> io::Result<()> {
+        self.folder.ancestors().take(3).try_for_each(|folder| self.disk.sync_folder(folder))
     }
 }
 

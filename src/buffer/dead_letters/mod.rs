@@ -100,6 +100,8 @@ struct State {
     bytes: Option<u64>,
     /// The file before could not be written or synced: what is in it is not known, so another is begun.
     suspect: bool,
+    /// What the files and their folders are called is durable.
+    named: bool,
     stats: DeadLetterStats,
 }
 
@@ -184,8 +186,8 @@ impl DeadLetters {
         }
         let mut state = self.state();
         self.make_room(&mut state, lines.len() as u64)?;
-        match self.0.files.append(&lines, state.file_size(), state.suspect) {
-            Ok(()) => state.suspect = false,
+        match self.0.files.append(&lines, state.file_size(), state.suspect, state.named) {
+            Ok(()) => (state.suspect, state.named) = (false, true),
             Err(error) => {
                 (state.suspect, state.bytes) = (true, None);
                 return Err(error.into());

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::disk::HostDisk;
+use crate::disk::sim::SimDisk;
 use crate::units::ByteSize;
 
 const NOW: SystemTime = SystemTime::UNIX_EPOCH;
@@ -89,6 +90,33 @@ fn dead_letters_stay_whole_lines_over_a_crash() {
     fs::write(&path, fs::read_to_string(&path).unwrap() + &torn).unwrap();
     place.open().keep([letter("three")], NOW).unwrap();
     assert_eq!(place.records(), ["one", "two", "three"]);
+}
+
+/// Wherever a process was killed over the first letter, the next one's is there after a power loss.
+#[test]
+fn a_letter_is_durable_though_a_killed_process_made_its_file() {
+    for operation in 1.. {
+        let mut came_to_it = false;
+        for seed in 0..16 {
+            let place = Box::new(1 << 20, WhenFull::Block);
+            let disk = SimDisk::over(place.folder.path(), seed);
+            let open =
+                || DeadLetters::new(place.folder.path(), "d".into(), place.settings.clone(), disk.shared());
+            disk.stop_at(operation);
+            let kept = open().keep([letter("one")], NOW).is_ok();
+            came_to_it = disk.is_stopped();
+            disk.restart();
+            open().keep([letter("two")], NOW).unwrap();
+            disk.lose_power(seed);
+            let records = place.records();
+            assert_eq!(records.last().map(String::as_str), Some("two"), "operation {operation}, seed {seed}");
+            assert!(!kept || records.len() == 2, "operation {operation}, seed {seed}: {records:?}");
+        }
+        if !came_to_it {
+            assert!(operation > 4, "a file is made and written in more operations than {operation}");
+            return;
+        }
+    }
 }
 
 #[test]
