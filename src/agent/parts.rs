@@ -43,6 +43,8 @@ const OTHER_FILES: usize = 256;
 /// The parts that run.
 pub(super) struct Agent {
     drive: Option<JoinHandle<Drive>>,
+    /// Told once all files that are there are followed.
+    pub(super) followed: Option<oneshot::Receiver<()>>,
     /// The pipeline, once it has stopped.
     stopped: Option<Drive>,
     rewires: Sender<Rewire>,
@@ -149,15 +151,19 @@ impl Agent {
             names_of(names.iter().map(DestinationName::as_str)),
         );
         let heart = liveness.task("reading", stuck_after);
+        let (begun, followed) = oneshot::channel();
         let drive = tokio::task::spawn_blocking(move || {
             if let Err(error) = rustix::thread::set_name(READING) {
                 debug!(event = "thread_unnamed", %error);
             }
             drive.begin(&heart);
+            // Nobody may wait for it.
+            let _ = begun.send(());
             drive.run(&heart)
         });
         Ok(Self {
             drive: Some(drive),
+            followed: Some(followed),
             stopped: None,
             rewires,
             outlets,

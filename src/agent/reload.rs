@@ -159,9 +159,9 @@ impl ConfigState {
 pub(super) async fn reload(agent: &mut Agent, path: PathBuf, ask: Ask) {
     info!(event = "reloading", by = ask.by, path = %path.display(), "the configuration is loaded again");
     service_manager::reloading();
-    let outcome = match tokio::task::spawn_blocking(move || config::load(&path)).await {
-        Err(died) => Outcome::Refused(died.to_string()),
-        Ok(Err(mistakes)) => Outcome::Refused(mistakes.to_string().trim_end().to_owned()),
+    let adopted = match tokio::task::spawn_blocking(move || config::load(&path)).await {
+        Err(died) => Err(died.to_string()),
+        Ok(Err(mistakes)) => Err(mistakes.to_string().trim_end().to_owned()),
         Ok(Ok(loaded)) => {
             for warning in &loaded.warnings {
                 warn!(event = "configuration_warning", "{warning}");
@@ -169,6 +169,11 @@ pub(super) async fn reload(agent: &mut Agent, path: PathBuf, ask: Ask) {
             agent.adopt(loaded.config).await
         }
     };
+    let (outcome, difference) = match adopted {
+        Ok(Adopted { after_restart, difference }) => (Outcome::Applied { after_restart }, difference),
+        Err(problem) => (Outcome::Refused(problem), None),
+    };
+    // What the log tells is in the metrics by then.
     agent.state.came(&outcome);
     match &outcome {
         Outcome::Refused(problem) => {
@@ -179,6 +184,19 @@ pub(super) async fn reload(agent: &mut Agent, path: PathBuf, ask: Ask) {
             service_manager::reloaded("the configuration was refused; the one before goes on");
         }
         Outcome::Applied { after_restart } => {
+            match difference {
+                None => {
+                    info!(event = "reloaded", "nothing in the configuration has changed that can change now");
+                }
+                Some(Difference { added, removed, changed, routes }) => info!(
+                    event = "reloaded",
+                    ?added,
+                    ?removed,
+                    ?changed,
+                    routes,
+                    "the configuration was loaded again and counts from now on"
+                ),
+            }
             if !after_restart.is_empty() {
                 warn!(
                     event = "restart_needed",
@@ -213,6 +231,14 @@ pub(super) fn keep_fixed(before: &Config, next: &mut Config) -> Vec<&'static str
     fixed
 }
 
+/// A configuration that counts from now on.
+struct Adopted {
+    /// Settings that count only after a restart.
+    after_restart: Vec<&'static str>,
+    /// None where nothing has changed that can change now.
+    difference: Option<Difference>,
+}
+
 /// What is different, for the log.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Difference {
@@ -245,12 +271,11 @@ impl Agent {
     /// Buffers of new destinations are opened first: where that fails, nothing has changed. Then reading changes to the
     /// new routes between two of its turns and makes that durable. Only then does delivery change: a destination that is
     /// the same does not notice.
-    pub(super) async fn adopt(&mut self, next: Config) -> Outcome {
+    async fn adopt(&mut self, next: Config) -> Result<Adopted, String> {
         let mut next = bounded(next);
         let after_restart = keep_fixed(&self.config, &mut next);
         if next == *self.config {
-            info!(event = "reloaded", "nothing in the configuration has changed that can change now");
-            return Outcome::Applied { after_restart };
+            return Ok(Adopted { after_restart, difference: None });
         }
         let next = Arc::new(next);
         let (place, there, wanted) = (self.outlets.place().clone(), self.outlets.names(), Arc::clone(&next));
@@ -259,15 +284,13 @@ impl Agent {
             Ok(fresh) => fresh,
             Err(error) => {
                 let path = self.config.data_dir.display();
-                return Outcome::Refused(format!(
-                    "{path}: the buffer of a new destination cannot be opened: {error}"
-                ));
+                return Err(format!("{path}: the buffer of a new destination cannot be opened: {error}"));
             }
         };
         self.outlets.place().budget.set_max(next.buffer.max_size.0);
         let letters: Vec<_> = fresh.iter().map(|(_, letters)| letters.clone()).collect();
         let Some(rewired) = self.rewire(Arc::clone(&next), fresh).await else {
-            return Outcome::Refused("reading has stopped".into());
+            return Err("reading has stopped".into());
         };
         self.outlets.forget(&rewired.gone);
         self.outlets.follow(&next);
@@ -276,19 +299,11 @@ impl Agent {
                 self.outlets.start(to, queue, reader, letters);
             }
         }
-        let Difference { added, removed, changed, routes } = Difference::between(&self.config, &next);
-        info!(
-            event = "reloaded",
-            ?added,
-            ?removed,
-            ?changed,
-            routes,
-            "the configuration was loaded again and counts from now on"
-        );
+        let difference = Some(Difference::between(&self.config, &next));
         self.watched.follow(&next);
         self.config = next;
         self.watch_config.send_replace(self.config.watch_config);
-        Outcome::Applied { after_restart }
+        Ok(Adopted { after_restart, difference })
     }
 }
 

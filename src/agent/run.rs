@@ -109,7 +109,14 @@ pub async fn run(mut config: Config, options: Options) -> Result<(), Failure> {
     let mut side = JoinSet::new();
     let watched = agent.watched.clone();
     let telling = service_manager::keep_telling(agent.liveness.clone(), move || watched.status());
-    service_manager::ready();
+    // What was started after us may write at once: not before its files are followed.
+    if let Some(followed) = agent.followed.take() {
+        tokio::spawn(async move {
+            if followed.await.is_ok() {
+                service_manager::ready();
+            }
+        });
+    }
     side.spawn(async move {
         telling.await;
         "what tells the service manager"

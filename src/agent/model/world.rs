@@ -329,8 +329,10 @@ impl World {
         if self.rotated.is_empty() {
             return;
         }
-        // A file that comes and goes between two looks is seen by nobody.
+        // A file that comes and goes between two looks is seen by nobody, and what was emptied and then renamed is
+        // told from a copy of it by the next look.
         if self.agent.is_some() {
+            self.look();
             self.look();
         }
         fs::remove_file(self.path(self.rotated.len() - 1)).unwrap();

@@ -77,8 +77,8 @@ impl Tailer {
         buffer.clear();
         let Some(tracked) = self.files.get_mut(&incarnation) else { return Ok(ReadOutcome::Bytes(0)) };
         let Some(content) = &mut tracked.content else { return Ok(ReadOutcome::Bytes(0)) };
-        // An offset without a proof of its own is as good as the file.
-        if proof.len == 0 && proof.end > 0 && !content.holds(&tracked.entry.proof)? {
+        // An offset without a proof of its own is as good as the file. So is the beginning, of which there is none.
+        if proof.len == 0 && !content.holds(&tracked.entry.proof)? {
             return Ok(ReadOutcome::Replaced);
         }
         // Where there is little or nothing before the offset, the proof does not say much.
