@@ -27,7 +27,7 @@ pub(crate) struct Route {
     #[schemars(example = &["/var/log/pods/openshift-*/*/*.log"])]
     pub(crate) exclude: OneOrMany<Glob>,
     /// Looks further: files that this route takes fall under later routes, too, up to the first that does not say this.
-    /// Each of them has its own steps, records and destinations. How a file is read (`format`, `start_at`,
+    /// Each of them has its own steps, records and destinations. How a file is read (`format`, `multiline`, `start_at`,
     /// `skip_header_lines`, `rate_limit`) its first route says.
     #[serde(rename = "continue")]
     pub(crate) go_on: bool,
