@@ -78,7 +78,13 @@ async fn status_and_files_tell_how_a_running_kinetail_does() {
     agent.terminate().await;
 }
 
-/// Ten lines of which the second destination took none, and kinetail has stopped.
+/// What `buffer ls` says of this destination.
+fn of_destination<'a>(listed: &'a Value, destination: &str) -> &'a Value {
+    let mut buffers = listed["buffers"].as_array().expect("a list").iter();
+    buffers.find(|of| of["destination"] == destination).expect("the destination")
+}
+
+/// Ten lines of which the first destination took all and the second none, and kinetail has stopped.
 async fn stopped() -> (Scene, logs::Writer) {
     let scene = Scene::plain().await.setting("drain_timeout: 0s").destination("retry: {max_backoff: 100ms}");
     scene.endpoint.inject(Rule::new(Fault::Answer(ErrorAnswer::internal_failure())).stream(AUDIT));
@@ -86,6 +92,8 @@ async fn stopped() -> (Scene, logs::Writer) {
     let agent = scene.start().await;
     writer.lines(10);
     scene.endpoint.wait_until(|account| account.stream(ARCHIVE).distinct() == 10).await;
+    // Stopped before it read the answer, it would send them again.
+    while of_destination(&json(&scene, "buffer ls").await, ARCHIVE)["waiting"] != 0 {}
     agent.terminate().await;
     scene.endpoint.heal();
     (scene, writer)
@@ -95,8 +103,7 @@ async fn stopped() -> (Scene, logs::Writer) {
 async fn what_waits_in_a_buffer_is_listed_shown_verified_and_exported() {
     let (scene, writer) = stopped().await;
     let listed = json(&scene, "buffer ls").await;
-    let audit = listed["buffers"].as_array().expect("a list").iter().find(|of| of["destination"] == AUDIT);
-    let audit = audit.expect("the destination");
+    let audit = of_destination(&listed, AUDIT);
     assert_eq!((&audit["waiting"], &audit["damaged"]), (&10.into(), &0.into()), "{listed}");
     let table = text(&command(&scene, "buffer ls").await.stdout);
     assert!(table.starts_with("DESTINATION") && table.contains(AUDIT), "{table}");
