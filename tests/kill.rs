@@ -12,12 +12,19 @@ use support::endpoint::{Account, Fault, Gate, Marker, Rule};
 use support::logs::Busy;
 use support::scene::{ARCHIVE, AUDIT, Scene};
 
-/// Of each destination one request at most is under way, so that it is known which. Chunks are so small that many
-/// come and go.
+/// Traces are one record, and lines of no use are dropped. Of each destination one request at most is under way, so that
+/// it is known which. Chunks are so small that many come and go.
 async fn scene() -> Scene {
     Scene::plain()
         .await
         .tail("flush_after: 10m")
+        .route(&[
+            "files: '{root}/pods/*/*/*.log'",
+            "format: cri",
+            "start_at: beginning",
+            "multiline: {start: ' trace$', continue: '^  at ', flush_after: 10m}",
+            "process: [{drop: {log: {matches: '^debug'}}}]",
+        ])
         .destination("max_in_flight: 1")
         .destination("retry: {initial_backoff: 10ms, max_backoff: 100ms}")
         .batch("max_age: 20ms, max_records: 100, target_size: 16KiB")
@@ -35,7 +42,7 @@ fn seeded() -> Rng {
 #[tokio::test]
 async fn killed_at_any_moment_it_loses_nothing_and_a_kill_costs_a_copy_of_one_request_at_most() {
     let (scene, mut rng) = (scene().await, seeded());
-    let mut logs = Busy::containers(&scene.root(), 8, rng.fork());
+    let mut logs = Busy::containers(&scene.root(), 8, rng.fork()).with_traces();
     let mut kills = 0;
     while kills < 60 {
         if rng.u8(..4) == 0 {
@@ -73,7 +80,7 @@ async fn killed_at_any_moment_it_loses_nothing_and_a_kill_costs_a_copy_of_one_re
 #[tokio::test]
 async fn what_was_answered_before_a_kill_is_never_sent_again_and_what_was_in_flight_is_sent_once_more() {
     let (scene, mut rng) = (scene().await, seeded());
-    let mut logs = Busy::containers(&scene.root(), 8, rng.fork());
+    let mut logs = Busy::containers(&scene.root(), 8, rng.fork()).with_traces();
     let mut held = Held::default();
     for _ in 0..40 {
         let requests = [rng.u64(..4), rng.u64(..4)];
@@ -87,7 +94,7 @@ async fn what_was_answered_before_a_kill_is_never_sent_again_and_what_was_in_fli
 async fn killed_while_one_destination_is_full_and_the_other_goes_on_nothing_is_lost_or_doubled() {
     let scene = scene().await.destination("buffer: {max_size: 128KiB}");
     let mut rng = seeded();
-    let mut logs = Busy::containers(&scene.root(), 8, rng.fork());
+    let mut logs = Busy::containers(&scene.root(), 8, rng.fork()).with_traces();
     let mut held = Held::default();
     for _ in 0..2 {
         // For some lives the one takes nothing: its buffer fills up, and it falls behind the other in its files.

@@ -29,6 +29,10 @@ struct Received {
 #[derive(Debug, Default)]
 pub(super) struct Account {
     written: BTreeSet<String>,
+    /// Messages that are to become dead letters.
+    refused: BTreeSet<String>,
+    /// The dead letters can be relied on.
+    has_letters: bool,
     ids: HashMap<String, String>,
     texts: HashMap<String, String>,
     received: BTreeMap<usize, Received>,
@@ -38,12 +42,39 @@ pub(super) struct Account {
 impl Account {
     /// With no more indulgence than after kills.
     pub(super) fn new() -> Self {
-        Self { strict: true, ..Self::default() }
+        Self { strict: true, has_letters: true, ..Self::default() }
     }
 
-    /// A message was written to a log. Its text is `<series>-<number>`, with growing numbers.
+    /// A message was written to a log. Its text begins with `<series>-<number>`, with growing numbers.
     pub(super) fn wrote(&mut self, text: &str) {
         assert!(self.written.insert(text.to_owned()), "the story writes {text} twice");
+    }
+
+    /// A message was written that becomes no record, but a dead letter.
+    pub(super) fn refused(&mut self, text: &str) {
+        assert!(self.refused.insert(text.to_owned()), "the story writes {text} twice");
+    }
+
+    /// These are the dead letters of a destination, each with its record id and text. None may be missing or be one of
+    /// another message; one that was kept right before a process died may be there again.
+    pub(super) fn letters(&mut self, letters: &[(String, String)], deaths: u32) {
+        if !self.has_letters {
+            return;
+        }
+        let mut times: BTreeMap<&str, u32> = BTreeMap::new();
+        for (id, text) in letters {
+            assert!(self.refused.contains(text), "{text:?} is a dead letter");
+            let known = self.ids.entry(text.clone()).or_insert_with(|| id.clone());
+            assert_eq!(known, id, "{text} came with two ids");
+            *times.entry(text).or_default() += 1;
+        }
+        for text in &self.refused {
+            let times = times.get(&**text).copied().unwrap_or(0);
+            assert!(
+                (1..=1 + deaths).contains(&times),
+                "{text} is {times} dead letters after {deaths} deaths"
+            );
+        }
     }
 
     /// A record was handed out for a destination.
@@ -63,7 +94,8 @@ impl Account {
             assert_eq!(*times, 1, "{text} is twice in the buffer of destination {destination}");
             assert!(!received.acked.contains(&id), "{text} was delivered to {destination} and is sent again");
             if received.texts.insert(text.clone()) {
-                let (series, number) = text.rsplit_once('-').expect("a series and a number");
+                let name = text.split_whitespace().next().expect("a name");
+                let (series, number) = name.rsplit_once('-').expect("a series and a number");
                 let number: u32 = number.parse().expect("a number");
                 let last = received.last.entry(series.to_owned()).or_default();
                 assert!(*last < number, "{text} came to {destination} after {series}-{last}");
@@ -95,6 +127,7 @@ impl Account {
     /// lost and ids stay.
     pub(super) fn indulge(&mut self) {
         self.strict = false;
+        self.has_letters = false;
     }
 
     /// What knew the files is gone: the same line may come with another id.

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use fastrand::Rng;
 use serde_json::Value;
@@ -70,10 +71,18 @@ fn killed(seed: u64) -> Story {
         story.answer(TIGHT, 1);
         story.checkpoint();
     }
+    // A trace that time ends; later others are open.
+    story.write_trace();
+    story.look();
+    story.pass(Duration::from_secs(60));
+    story.look();
+    story.begin_part();
     for _ in 0..2 {
         story.write(3);
         story.look();
     }
+    story.write_trace();
+    story.look();
     story.send(ROOMY);
     story.answer(ROOMY, 1);
     story.kill();

@@ -2,8 +2,9 @@
 //! disk that fails, fills up, or stops at any operation.
 //!
 //! [`story`] is what happens: container logs are written and rotated, two destinations read them, one has
-//! hardly any room. [`node`] is a process without threads, so that the order of operations is the same in
-//! every run. [`account`] holds what was sent against what was written.
+//! hardly any room; traces are held open, lines are dropped or become dead letters. [`node`] is a process without
+//! threads, so that the order of operations is the same in every run. [`account`] holds what was sent against what was
+//! written.
 
 mod account;
 mod corruption;

@@ -15,6 +15,7 @@ use super::node::Node;
 use crate::buffer::Durability;
 use crate::config::{self, Config};
 use crate::disk::sim::{SimDisk, Weather};
+use crate::process::Action;
 use crate::tail::Pattern;
 use crate::units::ByteSize;
 
@@ -92,10 +93,12 @@ impl Story {
         self.write(2);
         self.start();
         self.write(3);
+        self.write_trace();
         self.look();
         self.send(ROOMY);
         self.checkpoint();
         self.begin_part();
+        self.write_refused();
         self.write(1);
         self.look();
         self.answer(ROOMY, 1);
@@ -110,6 +113,7 @@ impl Story {
         self.end_part();
         self.logs.begin();
         self.write(4);
+        self.write_refused();
         self.look();
         self.send(ROOMY);
         self.answer(ROOMY, 2);
@@ -123,6 +127,8 @@ impl Story {
         self.send(TIGHT);
         self.answer(TIGHT, 9);
         self.checkpoint();
+        self.write_trace();
+        self.look();
         self.logs.rename();
         self.logs.begin();
         self.write(3);
@@ -162,6 +168,8 @@ impl Story {
             let missing = self.account.missing(destination);
             assert!(missing.is_empty(), "lost for destination {destination}: {missing:?}");
             assert_eq!(node.waiting(destination), 0);
+            let letters = letters(&self.config, destination);
+            self.account.letters(&letters, self.deaths);
         }
         for entry in node.pipeline.tailer.entries() {
             for progress in &entry.progress {
@@ -229,7 +237,7 @@ impl Story {
         });
     }
 
-    fn pass(&mut self, time: Duration) {
+    pub(super) fn pass(&mut self, time: Duration) {
         self.step(|story| story.alive().pass(time));
     }
 
@@ -308,13 +316,36 @@ impl Story {
         fs::remove_dir_all(&self.logs.folder).unwrap();
     }
 
-    fn begin_part(&mut self) {
+    pub(super) fn begin_part(&mut self) {
         self.logs.begin_part(&mut self.account);
+    }
+
+    pub(super) fn write_trace(&mut self) {
+        self.logs.write_trace(&mut self.account);
+    }
+
+    fn write_refused(&mut self) {
+        self.logs.write_refused(&mut self.account);
     }
 
     fn end_part(&mut self) {
         self.logs.end_part();
     }
+}
+
+/// The ids and texts of a destination's dead letters.
+fn letters(config: &Config, destination: usize) -> Vec<(String, String)> {
+    let name = config.destinations[destination].name.as_str();
+    let mut letters = Vec::new();
+    for file in fs::read_dir(config.data_dir.join("dead_letters").join(name)).into_iter().flatten() {
+        let text = fs::read_to_string(file.unwrap().path()).unwrap();
+        // What a kill has cut is no letter.
+        for letter in text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
+            let id = letter["origin"]["record_id"].as_str().unwrap();
+            letters.push((id.to_owned(), letter["record"].as_str().unwrap().to_owned()));
+        }
+    }
+    letters
 }
 
 /// The second destination has room for a few chunks of a few frames.
@@ -330,13 +361,22 @@ destinations:
   roomy: {type: directory, path: not used}
   tight: {type: directory, path: not used}
 routes:
-  - {name: logs, files: /set/below, format: cri, start_at: beginning, to: [roomy, tight]}
+  - name: logs
+    files: /set/below
+    format: cri
+    start_at: beginning
+    multiline: {start: ' trace$', continue: '^  at ', flush_after: 30s}
+    process:
+      - drop: {log: {matches: '^debug'}}
+      - {parse: json, when: {log: {matches: '^poison'}}, on_error: dead_letter}
+    to: [roomy, tight]
 ";
         let loaded = config::parse(text, "story", &|_| None);
         loaded.unwrap_or_else(|errors| panic!("{errors}")).config
     });
     let mut config = parsed.clone();
     config.data_dir = folder.join("data");
+    config.routes[0].process.push(Action::PanicOver("panic".into()).into());
     config.routes[0].files = vec![Pattern::new(&format!("{}/logs/*.log", folder.display())).unwrap()];
     // Far below what a configuration may say, so that chunks end and fill up within a short story.
     config.buffer.chunk_size = ByteSize(2500);

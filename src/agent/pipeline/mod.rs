@@ -171,6 +171,11 @@ impl Pipeline {
             self.lanes.remove(&incarnation);
             self.leave(incarnation);
         }
+        // A group that was open when an earlier process ended is read again, though nothing more may come.
+        let forgotten = self.tailer.with_open_groups().filter(|open| !self.lanes.contains_key(open));
+        for incarnation in forgotten.collect::<Vec<_>>() {
+            self.enqueue(incarnation);
+        }
         self.count_changes();
         self.dirty |= files != self.tailer.entries().count();
         scan.folders

@@ -307,6 +307,16 @@ impl Tailer {
         self.open
     }
 
+    /// Files with groups of lines that are open for some destination.
+    pub fn with_open_groups(&self) -> impl Iterator<Item = Incarnation> {
+        let is_open = |tracked: &Tracked| {
+            tracked.is_open()
+                && tracked.entry.progress.iter().any(|progress| !progress.position.open.is_empty())
+        };
+        let open = self.files.iter().filter(move |(_, tracked)| is_open(tracked));
+        open.map(|(incarnation, _)| *incarnation)
+    }
+
     /// What happened since the last call.
     pub fn take_counts(&mut self) -> Counts {
         std::mem::take(&mut self.counts)

@@ -11,6 +11,7 @@ use super::{Stream, Writer, Written, containers};
 pub struct Busy {
     logs: Vec<Log>,
     rng: Rng,
+    traces: bool,
 }
 
 struct Log {
@@ -26,6 +27,10 @@ enum Line {
     Split,
     /// Half a line's bytes.
     Torn,
+    /// The first lines of a trace and a part of the next, after which lines of the other stream may come.
+    Trace,
+    /// A trace that no line has ended yet, after which lines of the other stream may come.
+    Held,
 }
 
 impl Busy {
@@ -36,7 +41,14 @@ impl Busy {
             .map(|writer| writer.seed(rng.u64(..)).max_files(usize::MAX))
             .map(|writer| Log { writer, line: Line::Whole, renamed: false })
             .collect();
-        Self { logs, rng }
+        Self { logs, rng, traces: false }
+    }
+
+    /// With traces of several lines, of which [`Writer::begin_trace`] tells, and lines that begin with `debug`, which
+    /// nobody remembers.
+    pub fn with_traces(mut self) -> Self {
+        self.traces = true;
+        self
     }
 
     /// Something happens to some of the logs; one at least gets a whole line.
@@ -44,6 +56,9 @@ impl Busy {
         let whole = self.whole();
         while self.whole() == whole {
             for log in &mut self.logs {
+                if self.traces {
+                    log.go_on_with_traces(&mut self.rng);
+                }
                 log.go_on(&mut self.rng);
             }
         }
@@ -59,7 +74,7 @@ impl Busy {
         }
     }
 
-    /// How many whole lines there are.
+    /// How many whole lines and traces there are.
     pub fn whole(&self) -> usize {
         self.logs.iter().map(Log::whole).sum()
     }
@@ -75,6 +90,24 @@ impl Log {
         self.writer.written().len() - usize::from(!matches!(self.line, Line::Whole))
     }
 
+    fn go_on_with_traces(&mut self, rng: &mut Rng) {
+        match (rng.u8(..6), &self.line) {
+            (0, Line::Whole) => {
+                self.writer.begin_trace();
+                self.line = Line::Trace;
+            }
+            (1, Line::Trace) => {
+                self.writer.end_line();
+                self.line = Line::Held;
+            }
+            (2 | 3, Line::Trace | Line::Held) => self.writer.line(Stream::Stderr),
+            (4, Line::Whole | Line::Split | Line::Trace | Line::Held) => {
+                self.writer.raw(b"2026-01-02T03:04:05.000000001Z stderr F debug: of no use\n");
+            }
+            _ => {}
+        }
+    }
+
     fn go_on(&mut self, rng: &mut Rng) {
         match rng.u8(..20) {
             0..8 => {}
@@ -88,7 +121,7 @@ impl Log {
                     self.line = Line::Split;
                 }
                 Line::Split => self.writer.line(Stream::Stderr),
-                Line::Torn => self.end_line(),
+                Line::Torn | Line::Trace | Line::Held => self.end_line(),
             },
             16 | 17 => {
                 self.end_line();
@@ -108,8 +141,12 @@ impl Log {
     }
 
     fn end_line(&mut self) {
-        if !matches!(std::mem::replace(&mut self.line, Line::Whole), Line::Whole) {
+        let line = std::mem::replace(&mut self.line, Line::Whole);
+        if matches!(line, Line::Split | Line::Torn | Line::Trace) {
             self.writer.end_line();
+        }
+        if matches!(line, Line::Trace | Line::Held) {
+            self.writer.line(Stream::Stdout);
         }
     }
 

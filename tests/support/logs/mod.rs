@@ -231,6 +231,25 @@ impl Writer {
         self.put(&[first]);
     }
 
+    /// Writes the first two lines of a trace of four on stdout, and a part of the third. [`Writer::end_line`] writes the
+    /// rest; until then, and until a line that is not of the trace, only lines of the other stream may come between.
+    /// The first line ends with ` trace`, the others begin with `  at `.
+    pub fn begin_trace(&mut self) {
+        assert!(self.unfinished.is_none(), "the line before has not ended");
+        let (text, time) = self.next_text(0..200);
+        let stream = Stream::Stdout;
+        let whole = |line: &str| self.format.part(time, stream, line, true);
+        let first = [
+            whole(&format!("{text} trace")),
+            whole("  at one"),
+            self.format.part(time, stream, "  a", false),
+        ];
+        let rest = [whole("t two"), whole("  at three")].concat();
+        self.unfinished = Some(Unfinished { rest, between: Some(stream) });
+        self.remember(stream, time, format!("{text} trace\n  at one\n  at two\n  at three"));
+        self.put(&first);
+    }
+
     /// Writes the first half of a line's bytes: what a reader can find at any moment. Nothing may come before
     /// [`Writer::end_line`] writes the rest.
     pub fn tear_line(&mut self) {
