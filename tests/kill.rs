@@ -18,13 +18,7 @@ async fn scene() -> Scene {
     Scene::plain()
         .await
         .tail("flush_after: 10m")
-        .route(&[
-            "files: '{root}/pods/*/*/*.log'",
-            "format: cri",
-            "start_at: beginning",
-            "multiline: {start: ' trace$', continue: '^  at ', flush_after: 10m}",
-            "process: [{drop: {log: {matches: '^debug'}}}]",
-        ])
+        .route(&Busy::ROUTE)
         .destination("max_in_flight: 1")
         .destination("retry: {initial_backoff: 10ms, max_backoff: 100ms}")
         .batch("max_age: 20ms, max_records: 100, target_size: 16KiB")

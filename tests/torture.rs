@@ -129,6 +129,7 @@ async fn whatever_happens_every_line_is_delivered_or_a_dead_letter() {
     let scene = Scene::plain()
         .await
         .tail("flush_after: 10m")
+        .route(&Busy::ROUTE)
         .destination("request_timeout: 500ms")
         .destination("buffer: {max_size: 512KiB}")
         .destination("retry: {initial_backoff: 5ms, max_backoff: 50ms}")
@@ -139,7 +140,7 @@ async fn whatever_happens_every_line_is_delivered_or_a_dead_letter() {
     if disk.is_none() {
         println!("no file system may be mounted here: the disk is never full");
     }
-    let mut logs = Busy::containers(&scene.root(), 8, rng.fork());
+    let mut logs = Busy::containers(&scene.root(), 8, rng.fork()).with_traces();
     let mut told = Told::default();
     for _ in 0..lives {
         life(&scene, &mut logs, disk.as_ref(), &mut rng, &mut told).await;

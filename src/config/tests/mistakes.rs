@@ -245,6 +245,30 @@ routes:
 }
 
 #[test]
+fn raw_records_of_several_lines_where_newlines_divide_records_are_warned_of() {
+    let text = "
+destinations:
+  packed: {type: firehose, stream: s, packing: newline}
+  joined: {type: kinesis, stream: s, aggregation: newline}
+  each: {type: firehose, stream: s, packing: none}
+  kpl: {type: kinesis, stream: s, aggregation: kpl}
+routes:
+  - {files: /x, multiline: java, record: {preset: RECORD}, to: [packed, joined, each, kpl]}
+  - {files: /y, record: {preset: RECORD}, to: [packed, joined]}
+  - {files: /z, multiline: java, process: [single_line: {join: ' '}], record: {preset: RECORD}, to: packed}
+";
+    let warned = |record: &str| -> Vec<String> {
+        let loaded = read(&text.replace("RECORD", record)).expect("a good configuration");
+        loaded.warnings.iter().map(Diagnostic::to_string).collect()
+    };
+    let [packed, joined] = &warned("raw")[..] else { panic!("{:?}", warned("raw")) };
+    assert!(packed.starts_with("k.yaml:8:28: routes[0].multiline: joins lines, `preset: raw`"), "{packed}");
+    assert!(packed.contains("packed divides records by newlines (packing: newline)"), "{packed}");
+    assert!(joined.contains("joined divides records by newlines (aggregation: newline)"), "{joined}");
+    assert_eq!(warned("fluent_bit"), [""; 0]);
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_said_by_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("none.yaml");

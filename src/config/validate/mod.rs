@@ -18,6 +18,8 @@ use super::raw;
 use super::settings::{AdminSettings, Config, DestinationConfig, LogFormat, LogSettings, RouteConfig};
 use crate::buffer::{BufferSettings, RemovedDestinations};
 use crate::decode::Limits;
+use crate::deliver::{Aggregation, Destination, Firehose, Kinesis, Packing};
+use crate::process::Action;
 use crate::source::DestinationName;
 use crate::tail::{TailSettings, Watch};
 
@@ -51,6 +53,7 @@ pub(super) fn validate(
     let destinations = validator.destinations(&root.key("destinations"), entries?, &buffer);
     let routes = routes?;
     validator.warn_of_unused(&destinations, &routes);
+    validator.warn_of_divided(&destinations, &routes);
     Some(Config {
         data_dir: file.data_dir.0,
         watch_config: file.watch_config,
@@ -100,6 +103,41 @@ impl Validator<'_> {
                 let place = self.document.locate_key(&path);
                 let message = "no route sends anything here; add it to a route's `to`, or remove it";
                 self.warnings.add(place, &path, message);
+            }
+        }
+    }
+
+    /// A raw record of several lines is not told apart from several records where newlines are all that divides them.
+    fn warn_of_divided(&mut self, destinations: &[DestinationConfig], routes: &[RouteConfig]) {
+        let divides = |name: &DestinationName| {
+            let destination = destinations.iter().find(|destination| destination.name == *name)?;
+            match &destination.to {
+                Destination::Firehose(Firehose { packing: Packing::Newline { .. }, .. }) => {
+                    Some("packing: newline")
+                }
+                Destination::Kinesis(Kinesis { aggregation: Aggregation::Newline { .. }, .. }) => {
+                    Some("aggregation: newline")
+                }
+                Destination::Directory(_) => Some("its files are of lines"),
+                Destination::Firehose(_) | Destination::Kinesis(_) => None,
+            }
+        };
+        for (index, route) in routes.iter().enumerate() {
+            let one_line = route.process.iter().any(|step| {
+                use Action::{Add, AddMetadata, Ec2Metadata, Nest, Parse, SingleLine};
+                let made = &step.action;
+                matches!(made, SingleLine(_) | Parse(_) | Add(_) | AddMetadata(_) | Ec2Metadata(_) | Nest(_))
+            });
+            if route.decoding.multiline.is_none() || !route.layout.is_raw() || one_line {
+                continue;
+            }
+            for (name, by) in route.to.iter().filter_map(|name| Some((name, divides(name)?))) {
+                let path = Path::default().key("routes").index(index).key("multiline");
+                let message = format!(
+                    "joins lines, `preset: raw` keeps the newlines between them, and {name} divides records by newlines \
+                     ({by}): its readers find each line by itself; take another preset, or a step `single_line`"
+                );
+                self.warn(&path, message);
             }
         }
     }

@@ -44,6 +44,15 @@ impl Busy {
         Self { logs, rng, traces: false }
     }
 
+    /// The settings of a route for such logs: a trace is one record, and lines of no use are dropped.
+    pub const ROUTE: [&str; 5] = [
+        "files: '{root}/pods/*/*/*.log'",
+        "format: cri",
+        "start_at: beginning",
+        "multiline: {start: ' trace$', continue: '^  at ', flush_after: 10m}",
+        "process: [{drop: {log: {matches: '^debug'}}}]",
+    ];
+
     /// With traces of several lines, of which [`Writer::begin_trace`] tells, and lines that begin with `debug`, which
     /// nobody remembers.
     pub fn with_traces(mut self) -> Self {
