@@ -135,8 +135,10 @@ impl Delivery {
                             // It may be on another thread now, which will wait for the disk.
                             heart.beat();
                             under_way.remove(&task);
+                            let request_id = answer.request_id.clone();
                             let settled = self.dispatcher.answered(request.id, answer, Instant::now());
                             self.metrics.answered(&request, &settled, latency);
+                            self.tell_request(&request, request_id.as_deref(), &settled, latency);
                             settled
                         }
                         Err(died) => {
@@ -213,18 +215,28 @@ impl Delivery {
         again.into_iter().chain(self.burial.due()).min()
     }
 
+    /// For whoever follows single requests, and for the service's support, who ask for the id.
+    fn tell_request(&self, request: &Request, id: Option<&str>, settled: &Settled, latency: Duration) {
+        let (outcome, refused) = (settled.outcome(request).word(), settled.failed_entries());
+        let code = settled.failures.first().map_or("", |(failure, _)| failure.code.as_str());
+        debug!(event = "request", destination = %self.queue.name(), outcome, code, request_id = id.unwrap_or_default(),
+            attempt = request.attempt(), entries = request.entries.len(), refused, bytes = request.size,
+            latency_ms = latency.as_millis() as u64, "a request is over");
+    }
+
     fn settle(&mut self, settled: Settled) {
         let failures = settled.failures.iter().map(|(failure, _)| failure);
         let took = settled.delivered_records > 0;
         self.standing.answered(self.dispatcher.health(), took, failures, SystemTime::now());
         for (failure, entries) in &settled.failures {
             if failure.class == Class::Hold {
-                warn!(event = "destination_denied", destination = %self.queue.name(), code = %failure.code, message = %failure.message,
+                warn!(event = "destination_denied", destination = %self.queue.name(), code = %failure.code, reason = %failure.message,
                     "the destination does not take records; they are kept, and it is tried again slowly");
             } else {
                 // What a service says of a record's content may quote it.
-                let message = if failure.class == Class::Poison { "" } else { &failure.message };
-                debug!(event = "records_failed", destination = %self.queue.name(), code = %failure.code, message, entries);
+                let reason = if failure.class == Class::Poison { "" } else { &failure.message };
+                debug!(event = "records_failed", destination = %self.queue.name(), code = %failure.code, reason, entries,
+                    "records were not taken");
             }
         }
         if let Some(hot) = &settled.hot_shard {
@@ -262,9 +274,14 @@ impl Delivery {
             }
         }
         for (chunk, ranges) in ranges {
-            if let Err(error) = self.queue.ack(chunk, &ranges) {
-                warn!(event = "ack_not_written", destination = %self.queue.name(), %error,
-                    "a delivery could not be noted on disk; after a restart its records would be sent again");
+            match self.queue.ack(chunk, &ranges) {
+                Ok(()) => {
+                    let records: u32 = ranges.iter().map(|range| range.end - range.start).sum();
+                    debug!(event = "acknowledged", destination = %self.queue.name(), chunk, records,
+                        "records that need not be sent any more are noted in the buffer");
+                }
+                Err(error) => warn!(event = "ack_not_written", destination = %self.queue.name(), %error,
+                    "a delivery could not be noted on disk; after a restart its records would be sent again"),
             }
         }
     }

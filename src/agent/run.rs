@@ -146,7 +146,7 @@ pub async fn run(mut config: Config, options: Options) -> Result<(), Failure> {
         instance::keep(instance::this()).await;
         "what asks for the instance's metadata"
     });
-    let summary = agent.watched.clone().summarise(options.suppressed);
+    let summary = agent.watched.clone().summarise(options.suppressed.clone());
     side.spawn(async move {
         summary.await;
         "the summary"
@@ -201,6 +201,7 @@ pub async fn run(mut config: Config, options: Options) -> Result<(), Failure> {
         _ = interrupt.recv() => Ok(()),
     };
     drained?;
+    options.suppressed.tell();
     agent.end().await
 }
 

@@ -10,7 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 use tokio::time::{MissedTickBehavior, interval};
-use tracing::{info, warn};
+use tracing::info;
 
 use super::gauges::Gauges;
 use super::glance::Glance;
@@ -306,12 +306,7 @@ impl Watched {
         loop {
             ticks.tick().await;
             summary.tell(self.sums());
-            for (of, count) in suppressed.take() {
-                warn!(
-                    event = "messages_suppressed",
-                    of, count, "the same message came more often than it was written"
-                );
-            }
+            suppressed.tell();
         }
     }
 

@@ -7,6 +7,7 @@
 mod http;
 mod instance;
 mod link;
+mod told;
 
 use std::error::Error;
 use std::path::PathBuf;

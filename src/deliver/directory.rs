@@ -70,7 +70,7 @@ impl LocalDirectory {
                 () = tokio::time::sleep_until(due) => {
                     let at = Instant::now();
                     if let Err(error) = self.blocking(move |files| files.close_if_due(at)).await {
-                        tracing::warn!(%error, "a file of a directory destination could not be closed yet");
+                        tracing::warn!(event = "file_not_closed", %error, "a file of a directory destination could not be closed yet");
                     }
                 }
             }

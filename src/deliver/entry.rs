@@ -20,6 +20,14 @@ pub struct Request {
     pub size: usize,
 }
 
+impl Request {
+    /// The how manieth request it is for that of its records that was sent the most often; 1 for a first one.
+    pub fn attempt(&self) -> u32 {
+        let parts = self.entries.iter().flat_map(|entry| &entry.parts);
+        parts.map(|part| part.sent).max().unwrap_or_default().saturating_add(1)
+    }
+}
+
 /// One record of the service, made of one or many of ours. Its bytes stay in the mapped chunks until it is
 /// sent.
 #[derive(Clone, Debug)]
@@ -73,6 +81,8 @@ pub(super) struct Part {
     pub(super) failures: u32,
     /// Requests that did not take them.
     pub(super) attempts: u32,
+    /// Requests that they were in before, those of a destination that is denied among them.
+    pub(super) sent: u32,
     /// When they were first offered.
     pub(super) since: tokio::time::Instant,
     /// When they are given up.
@@ -83,7 +93,7 @@ pub(super) struct Part {
 
 impl Part {
     pub(super) fn new(run: Run, since: tokio::time::Instant) -> Self {
-        Self { run, failures: 0, attempts: 0, since, expires: None, key: None }
+        Self { run, failures: 0, attempts: 0, sent: 0, since, expires: None, key: None }
     }
 }
 
@@ -99,6 +109,11 @@ impl Entry {
         }
         self.records += part.run.len();
         self.parts.push(part);
+    }
+
+    /// Notes that one more request that it was in is over.
+    pub(super) fn was_sent(&mut self) {
+        self.parts.iter_mut().for_each(|part| part.sent = part.sent.saturating_add(1));
     }
 
     /// How many of our records it holds.

@@ -17,7 +17,7 @@ use super::dispatch::Dispatcher;
 use super::entry::Request;
 use super::health::Health;
 use super::refusal::Refused;
-use super::settled::Settled;
+use super::settled::{RequestOutcome, Settled};
 use crate::source::DestinationName;
 use by_shard::ByShards;
 
@@ -188,9 +188,9 @@ impl Metrics {
             drop(self.failed.get_or_create(&by));
         }
         let by = ByDestination { destination: name.to_string() };
-        let outcome = |outcome| {
-            let destination = name.to_string();
-            self.requests.get_or_create_owned(&ByOutcome { destination, outcome })
+        let outcome = |outcome: RequestOutcome| {
+            let by = ByOutcome { destination: name.to_string(), outcome: outcome.word() };
+            self.requests.get_or_create_owned(&by)
         };
         DestinationMetrics {
             name: name.to_string(),
@@ -203,9 +203,9 @@ impl Metrics {
             throttled: self.throttled.get_or_create_owned(&by),
             failed: self.failed.clone(),
             refused: self.refused.clone(),
-            taken: outcome("taken"),
-            partial: outcome("partial"),
-            failed_requests: outcome("failed"),
+            taken: outcome(RequestOutcome::Taken),
+            partial: outcome(RequestOutcome::Partial),
+            failed_requests: outcome(RequestOutcome::Failed),
             latency: self.latency.get_or_create_owned(&by),
             fill: self.fill.get_or_create_owned(&by),
             in_flight: self.in_flight.get_or_create_owned(&by),
@@ -304,15 +304,13 @@ impl DestinationMetrics {
         self.retried_records.inc_by(settled.retried_records as u64);
         self.latency.observe(latency.as_secs_f64());
         self.shards.count(&self.name, settled);
-        let mut failed = 0;
         for (failure, entries) in &settled.failures {
-            failed += entries;
             self.failed(failure, *entries);
         }
-        match failed {
-            0 => self.taken.inc(),
-            _ if failed < request.entries.len() => self.partial.inc(),
-            _ => self.failed_requests.inc(),
+        match settled.outcome(request) {
+            RequestOutcome::Taken => self.taken.inc(),
+            RequestOutcome::Partial => self.partial.inc(),
+            RequestOutcome::Failed => self.failed_requests.inc(),
         };
         self.refused(&settled.refused);
     }

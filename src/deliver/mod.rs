@@ -63,7 +63,7 @@ pub use settings::{
     Aggregation, Aws, Batch, Compression, Destination, Directory, ExplicitHashKey, Firehose, Kinesis,
     Ordering, Packing, PartitionKey, RateLimit, Retry, RetryLimits, Role,
 };
-pub use settled::Settled;
+pub use settled::{RequestOutcome, Settled};
 pub use shape::{
     FIREHOSE_RECORD_SIZE, FIREHOSE_REQUEST_SIZE, FIREHOSE_STEP, KINESIS_REQUEST_SIZE, KINESIS_STEP,
     MAX_ENTRIES, Shape,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::answer::Failure;
-use super::entry::Entry;
+use super::entry::{Entry, Request};
 use super::refusal::Refused;
 use super::shape::Shape;
 use super::shards::{HotShard, Shard, ShardCount};
@@ -40,7 +40,43 @@ pub struct Settled {
     pub hot_shard: Option<HotShard>,
 }
 
+/// What became of a request as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestOutcome {
+    /// All of it was taken.
+    Taken,
+    /// Some of it was not.
+    Partial,
+    /// Nothing was taken.
+    Failed,
+}
+
+impl RequestOutcome {
+    /// As metrics and the log have it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Taken => "taken",
+            Self::Partial => "partial",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 impl Settled {
+    /// How many of the service's records were not taken.
+    pub fn failed_entries(&self) -> usize {
+        self.failures.iter().map(|(_, entries)| entries).sum()
+    }
+
+    /// What became of the request, of whose answer this came.
+    pub fn outcome(&self, request: &Request) -> RequestOutcome {
+        match self.failed_entries() {
+            0 => RequestOutcome::Taken,
+            failed if failed < request.entries.len() => RequestOutcome::Partial,
+            _ => RequestOutcome::Failed,
+        }
+    }
+
     /// An entry was taken.
     pub(super) fn take(&mut self, entry: &Entry, shape: &Shape) {
         self.delivered_records += entry.records();

@@ -31,9 +31,9 @@ pub(super) fn tell() {
 
 fn say(panic: &PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
-    let message = panic.payload_as_str().unwrap_or("no message");
+    let said = panic.payload_as_str().unwrap_or("no message");
     let backtrace = Backtrace::capture();
-    error!(event = "panic", place, message, %backtrace, "this is a defect in kinetail; please report it");
+    error!(event = "panic", place, said, %backtrace, "this is a defect in kinetail; please report it");
 }
 
 fn note(panic: &PanicHookInfo<'_>) {

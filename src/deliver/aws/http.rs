@@ -17,6 +17,7 @@ use rustls::pki_types::pem::PemObject;
 use super::super::settings::Aws;
 use super::ConnectError;
 use super::link::Stamp;
+use super::told::Told;
 
 /// The HTTP clients of all destinations, by what they trust: destinations that trust the same share
 /// connections. Cheap to clone.
@@ -74,14 +75,13 @@ pub(super) fn http_client(trust: TrustStore, proxy: ProxyConfig) -> SharedHttpCl
         let connector = connectors.entry(timeouts).or_insert_with(|| {
             let mut builder = Connector::builder();
             builder.set_sleep_impl(components.sleep_impl());
-            SharedHttpConnector::new(
-                builder
-                    .connector_settings(settings.clone())
-                    .proxy_config(proxy.clone())
-                    .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-                    .tls_context(tls.clone())
-                    .build(),
-            )
+            let connector = builder
+                .connector_settings(settings.clone())
+                .proxy_config(proxy.clone())
+                .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+                .tls_context(tls.clone())
+                .build();
+            SharedHttpConnector::new(Told(SharedHttpConnector::new(connector)))
         });
         connector.clone()
     })

@@ -111,11 +111,12 @@ impl Dispatcher {
     /// What of an entry that was not taken is sent again; what is past the limits is given up.
     fn spend(
         &mut self,
-        entry: Entry,
+        mut entry: Entry,
         failure: &Failure,
         now: Instant,
         settled: &mut Settled,
     ) -> Option<Entry> {
+        entry.was_sent();
         let limits = &self.limits;
         let whole = Entry::new(entry.framing, entry.key.clone());
         let left = if *limits == RetryLimits::default() {
@@ -145,6 +146,7 @@ impl Dispatcher {
     /// Entries that were refused for their content: half of them in a request of its own, and the other half;
     /// a single entry by its records; a single record is the culprit.
     fn halve(&mut self, mut entries: Vec<Entry>, failure: &Failure, settled: &mut Settled) {
+        entries.iter_mut().for_each(Entry::was_sent);
         let records: usize = entries.iter().map(Entry::records).sum();
         if records == 1 {
             let reason = Reason::Invalid { code: failure.code.clone(), message: failure.message.clone() };
