@@ -21,7 +21,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// The how manieth request it is for that of its records that was sent the most often; 1 for a first one.
+    /// Which attempt it is for the record in it that was sent most often, from 1.
     pub fn attempt(&self) -> u32 {
         let parts = self.entries.iter().flat_map(|entry| &entry.parts);
         parts.map(|part| part.sent).max().unwrap_or_default().saturating_add(1)
