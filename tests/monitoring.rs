@@ -88,6 +88,18 @@ async fn eventful() -> (Scene, Agent) {
 }
 
 #[tokio::test]
+async fn every_time_series_is_told_once() {
+    let (_scene, agent) = eventful().await;
+    let (_, exposition) = agent.get("/metrics").await;
+    let series = exposition.lines().filter(|line| !line.starts_with('#'));
+    let mut seen = BTreeSet::new();
+    for (name, _) in series.filter_map(|line| line.rsplit_once(' ')) {
+        assert!(seen.insert(name), "twice: {name}");
+    }
+    agent.terminate().await;
+}
+
+#[tokio::test]
 async fn every_metric_is_documented_and_everything_documented_is_a_metric() {
     let (_scene, agent) = eventful().await;
     let (_, exposition) = agent.get("/metrics").await;

@@ -191,8 +191,6 @@ impl Watched {
         dead.register(registry);
         let gauges = Gauges::default();
         gauges.register(registry);
-        let gauges = Gauges::default();
-        gauges.register(registry);
         let (destinations, routes) = (Arc::default(), Arc::default());
         Self { destinations, routes, totals, glance, running, rates: Rates::default(), buffer, dead, gauges }
     }
