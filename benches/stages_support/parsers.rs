@@ -87,6 +87,11 @@ pub(crate) fn all() -> Vec<Row> {
             r#"<165>1 2026-10-09T06:15:24.003Z host evntslog 88 ID47 [e@32473 iut="3" source="App"] An application event"#,
         ),
         row(
+            "parse syslog, RFC 3339",
+            Parser::Syslog(SyslogForm::Rfc3339),
+            "2026-10-09T06:15:24.003+02:00 mymachine sshd[231]: Accepted publickey for alice from 10.0.0.9 port 51512",
+        ),
+        row(
             "parse klog",
             Parser::Klog,
             r#"I1009 06:15:24.789012       1 controller.go:114] "Starting worker" pod="kube-system/dns" count=3"#,
