@@ -1,9 +1,15 @@
 //! Values separated by a delimiter, and patterns.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 
 use crate::event::{Field, Value};
 use crate::process::pattern::Pattern;
+
+thread_local! {
+    /// The reader of quoted columns for the delimiter that came last: to make one costs as much as thirty lines.
+    static QUOTED: RefCell<Option<(u8, csv_core::Reader)>> = const { RefCell::new(None) };
+}
 
 /// CSV and what is like it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,38 +29,54 @@ pub(super) fn csv<'t>(form: &'t Csv, text: &'t [u8], into: &mut Vec<Field<'t>>) 
         let values = text.split(|byte| *byte == form.delimiter);
         into.extend(form.fields.iter().zip(values).map(|(name, value)| Field::text(&**name, value)));
     } else {
-        let mut names = form.fields.iter();
-        let mut reader = csv_core::ReaderBuilder::new().delimiter(form.delimiter).build();
-        // A column's text is never longer than the line's.
-        let mut column = vec![0; text.len()];
-        let (mut input, mut written) = (text, 0);
-        loop {
-            let (result, read, wrote) = reader.read_field(input, &mut column[written..]);
-            (input, written) = (&input[read..], written + wrote);
-            match result {
-                // The end of the line is told by an input of nothing.
-                csv_core::ReadFieldResult::InputEmpty => {}
-                csv_core::ReadFieldResult::OutputFull | csv_core::ReadFieldResult::End => break,
-                csv_core::ReadFieldResult::Field { record_end } => {
-                    if let Some(name) = names.next() {
-                        let value = Value::Text(Cow::Owned(column[..written].to_owned()));
-                        into.push(Field { name: Cow::Borrowed(name), value });
-                    }
-                    written = 0;
-                    if record_end {
-                        // What follows a line's end would be lost.
-                        if !input.is_empty() {
-                            return None;
-                        }
-                        break;
-                    }
+        QUOTED.with_borrow_mut(|kept| {
+            let (_, reader) = match kept.take() {
+                Some(of) if of.0 == form.delimiter => kept.insert(of),
+                _ => {
+                    let reader = csv_core::ReaderBuilder::new().delimiter(form.delimiter).build();
+                    kept.insert((form.delimiter, reader))
                 }
-            }
-        }
+            };
+            quoted(reader, form, text, into)
+        })?;
     }
     let missing = &form.fields[into.len() - first..];
     into.extend(missing.iter().map(|name| Field { name: Cow::Borrowed(name), value: Value::NULL }));
     Some(())
+}
+
+/// The columns of a line with quotes.
+fn quoted<'t>(
+    reader: &mut csv_core::Reader,
+    form: &'t Csv,
+    text: &[u8],
+    into: &mut Vec<Field<'t>>,
+) -> Option<()> {
+    reader.reset();
+    let mut names = form.fields.iter();
+    // A column's text is never longer than the line's.
+    let mut column = vec![0; text.len()];
+    let (mut input, mut written) = (text, 0);
+    loop {
+        let (result, read, wrote) = reader.read_field(input, &mut column[written..]);
+        (input, written) = (&input[read..], written + wrote);
+        match result {
+            // The end of the line is told by an input of nothing.
+            csv_core::ReadFieldResult::InputEmpty => {}
+            csv_core::ReadFieldResult::OutputFull | csv_core::ReadFieldResult::End => return Some(()),
+            csv_core::ReadFieldResult::Field { record_end } => {
+                if let Some(name) = names.next() {
+                    let value = Value::Text(Cow::Owned(column[..written].to_owned()));
+                    into.push(Field { name: Cow::Borrowed(name), value });
+                }
+                written = 0;
+                if record_end {
+                    // What follows a line's end would be lost.
+                    return input.is_empty().then_some(());
+                }
+            }
+        }
+    }
 }
 
 /// A pattern whose groups become fields.
