@@ -63,8 +63,8 @@ fn run(args: &RunArgs) -> ExitCode {
         Ok(loaded) => loaded,
         Err(mistakes) => return refuse(&mistakes, 2),
     };
-    let suppressed = match logging::init(&loaded.config.log, args.log_level()) {
-        Ok(suppressed) => suppressed,
+    let log = match logging::init(&loaded.config.log, args.log_level()) {
+        Ok(log) => log,
         Err(error) => return refuse(&error, 2),
     };
     for warning in &loaded.warnings {
@@ -75,9 +75,7 @@ fn run(args: &RunArgs) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return refuse(&error, 1),
     };
-    match runtime
-        .block_on(agent::run(loaded.config, Options { once: args.once, suppressed, file: Some(file) }))
-    {
+    match runtime.block_on(agent::run(loaded.config, Options { once: args.once, log, file: Some(file) })) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             error!(event = "failed", "{failure}");

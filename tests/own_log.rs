@@ -4,16 +4,18 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use serde_json::Value;
-use support::endpoint::{ErrorAnswer, Fault, Rule};
+use support::endpoint::{ErrorAnswer, Fault, Marker, Rule};
 use support::identity::Identities;
 use support::logs;
-use support::process::{Agent, Process, kinetail};
-use support::scene::{AUDIT, Scene};
+use support::process::{Agent, Process, kinetail, until};
+use support::scene::{ARCHIVE, AUDIT, Scene, markers};
+use tokio::process::Command;
 
 /// Of an event the levels and the fields that it has anywhere in the code.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -231,4 +233,135 @@ async fn at_debug_the_sdks_own_requests_and_retries_are_told_without_what_is_sec
             assert!(!line.contains(secret), "{secret} is in {line}");
         }
     }
+}
+
+/// A scene that follows all files of a folder, and whose log would go on for ever: at `debug` each request is a line.
+async fn followed_folder() -> Scene {
+    talkative().await.setting("admin: {listen: '127.0.0.1:0'}")
+}
+
+const ALL: [&str; 2] = ["files: '{root}/logs/*.log'", "start_at: beginning"];
+
+/// `kinetail run` in a shell, with its output where the shell puts it.
+fn in_shell(scene: &Scene, redirection: &str) -> Process {
+    let root = scene.root();
+    fs::create_dir_all(root.join("logs")).expect("a folder");
+    fs::write(root.join("kinetail.yaml"), scene.config()).expect("written");
+    let ours = kinetail(&root);
+    let program = ours.as_std().get_program().to_str().expect("a path").to_owned();
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("exec {program} run --config kinetail.yaml {redirection}")]);
+    command.env_clear().current_dir(&root);
+    for (name, value) in ours.as_std().get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
+    Process::start(command)
+}
+
+/// Lines of an application, written to the end of a file.
+fn append(path: &Path, numbers: std::ops::Range<u64>) -> Vec<Marker> {
+    let mut file = fs::OpenOptions::new().create(true).append(true).open(path).expect("a log");
+    for number in numbers.clone() {
+        file.write_all(format!("app line {number:06}\n").as_bytes()).expect("a line");
+    }
+    markers("app", numbers)
+}
+
+/// Waits until a file has a line of this event.
+async fn written(path: &Path, event: &str) -> String {
+    let wanted = format!("\"event\":\"{event}\"");
+    let find = || {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        text.lines().find(|line| line.contains(&wanted)).map(str::to_owned)
+    };
+    until(async || find().is_some()).await;
+    find().expect("it was there")
+}
+
+/// All records are those of the application.
+fn nothing_else_came(scene: &Scene, expected: usize) {
+    for stream in [ARCHIVE, AUDIT] {
+        assert_eq!(scene.records(stream).len(), expected, "{:?}", scene.records(stream).last());
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_goes_to_a_followed_file_comes_to_rest_and_costs_no_line_of_others_in_it() {
+    let scene = followed_folder().await.route(&ALL);
+    let path = scene.root().join("logs/app.log");
+    let process = in_shell(&scene, "2>>logs/app.log");
+    written(&path, "ready").await;
+    let mut expected = append(&path, 0..10);
+    scene.exactly(expected.clone()).await;
+    // By now it has read what it said of these.
+    expected.extend(append(&path, 10..20));
+    scene.exactly(expected).await;
+    let said = written(&path, "own_log_met").await;
+    process.terminate().await;
+    nothing_else_came(&scene, 20);
+    assert!(said.contains("logs/app.log"), "{said}");
+    let text = fs::read_to_string(&path).expect("the log");
+    assert_eq!(text.matches("own_log_met").count(), 1, "{text}");
+    // What it said was no cause of anything: its requests are those for the application's lines.
+    let requests = text.matches("\"event\":\"request\"").count();
+    assert!((2..=40).contains(&requests), "{requests} requests");
+}
+
+#[tokio::test]
+async fn a_log_that_a_container_runtime_writes_into_a_followed_file_comes_to_rest() {
+    let scene = followed_folder().await;
+    let folder = scene.root().join("pods/kinetail_kinetail-7x_0a1b/kinetail");
+    fs::create_dir_all(&folder).expect("a folder");
+    let agent = scene.spawn();
+    // As the runtime does it: what the container writes to its standard error, line by line.
+    let runtime = async {
+        let mut log = fs::File::create(folder.join("0.log")).expect("a log");
+        let mut read = 0;
+        loop {
+            let (next, line) = agent.process().line_after(read, |_| true).await;
+            read = next;
+            writeln!(log, "2026-01-01T00:00:00.000000000Z stderr F {line}").expect("a line");
+        }
+    };
+    let story = async {
+        let mut writer = logs::containers(&scene.root(), 1).remove(0);
+        for _ in 0..3 {
+            writer.lines(10);
+            scene.exactly_once(&[&writer]).await;
+        }
+        agent.logged("own_log_met").await;
+        let lines = || agent.metric("kinetail_own_log_lines_total");
+        until(async || lines().await > 10.0).await;
+        writer.lines(10);
+        scene.exactly_once(&[&writer]).await;
+    };
+    tokio::select! {
+        () = runtime => {}
+        () = story => {}
+    }
+    let lines = agent.terminate().await.lines;
+    nothing_else_came(&scene, 40);
+    assert_eq!(lines.iter().filter(|line| line.contains("\"event\":\"own_log_met\"")).count(), 1);
+}
+
+#[tokio::test]
+async fn a_log_in_text_is_known_too_and_who_wants_its_lines_gets_them() {
+    let scene = Scene::plain().await.setting("log: {format: text}").route(&ALL);
+    let path = scene.root().join("logs/kinetail.log");
+    let process = in_shell(&scene, "2>>logs/kinetail.log");
+    let found = || fs::read_to_string(&path).unwrap_or_default().contains("own_log_met");
+    until(async || found()).await;
+    let expected = append(&scene.root().join("logs/app.log"), 0..10);
+    scene.exactly(expected).await;
+    process.terminate().await;
+    nothing_else_came(&scene, 10);
+
+    let scene = Scene::plain().await.setting("log: {deliver_own_lines: true}").route(&ALL);
+    let process = in_shell(&scene, "2>>logs/kinetail.log");
+    let delivered = |stream: &str| {
+        let records = scene.records(stream);
+        records.iter().any(|record| record["log"].as_str().is_some_and(|log| log.contains("\"ready\"")))
+    };
+    until(async || delivered(ARCHIVE) && delivered(AUDIT)).await;
+    process.terminate().await;
 }

@@ -28,6 +28,7 @@ use super::totals::Totals;
 use super::watched::Watched;
 use crate::buffer::{self, DeadLetters, Opened};
 use crate::config::{Config, RouteConfig};
+use crate::decode::Marker;
 use crate::deliver::Metrics;
 use crate::disk::HostDisk;
 use crate::process::Chain;
@@ -108,6 +109,8 @@ impl Agent {
             turn,
             totals.clone(),
         );
+        let own_log = options.log.mark.as_deref().filter(|_| !config.log.deliver_own_lines);
+        let pipeline = pipeline.leaving_out(own_log.map(Marker::new));
         let work = Work::new(Arc::clone(&disk), data_dir.path.clone(), config.buffer.sync, totals.clone());
         let keeper = Keeper::start(work, bell.clone()).map_err(Failure::System)?;
         let ring = bell.clone();

@@ -19,8 +19,9 @@ use super::reload::{self, Ask, Asks, Outcome};
 use crate::config::Config;
 use crate::telemetry::admin::{self, Admin};
 use crate::telemetry::control::{self, Control, Reloaded};
+use crate::telemetry::logging::Log;
 use crate::telemetry::status::Status;
-use crate::telemetry::{Suppressed, metrics, service_manager};
+use crate::telemetry::{metrics, service_manager};
 
 /// Before a disk that refused at the start is tried again.
 const START_PAUSE: Duration = Duration::from_secs(1);
@@ -32,8 +33,8 @@ const ASKS: usize = 16;
 pub struct Options {
     /// Deliver what the files hold now, then return.
     pub once: bool,
-    /// What the log held back, to be told with the summaries.
-    pub suppressed: Suppressed,
+    /// The log of this process.
+    pub log: Log,
     /// Where the configuration came from, to be loaded again from there.
     pub file: Option<ConfigFile>,
 }
@@ -146,7 +147,7 @@ pub async fn run(mut config: Config, options: Options) -> Result<(), Failure> {
         instance::keep(instance::this()).await;
         "what asks for the instance's metadata"
     });
-    let summary = agent.watched.clone().summarise(options.suppressed.clone());
+    let summary = agent.watched.clone().summarise(options.log.suppressed.clone());
     side.spawn(async move {
         summary.await;
         "the summary"
@@ -201,7 +202,7 @@ pub async fn run(mut config: Config, options: Options) -> Result<(), Failure> {
         _ = interrupt.recv() => Ok(()),
     };
     drained?;
-    options.suppressed.tell();
+    options.log.suppressed.tell();
     agent.end().await
 }
 

@@ -31,6 +31,8 @@ pub(super) struct Totals {
     pub header_lines: Counter,
     /// Lines that were not in their route's format.
     pub malformed: Counter,
+    /// Lines of kinetail's own log that were left out.
+    pub own_log_lines: Counter,
     /// Split lines that ended without their last part.
     pub unfinished: Counter,
     /// Records of several lines that came out because of a limit of their route's `multiline`.
@@ -216,6 +218,11 @@ impl Totals {
                 "lines_malformed",
                 "Lines that are not in their route's format; their text is kept as it is",
                 &self.malformed,
+            ),
+            (
+                "own_log_lines",
+                "Lines of kinetail's own log in followed files, which are left out",
+                &self.own_log_lines,
             ),
             ("lines_unfinished", "Split lines whose last part never came", &self.unfinished),
             (

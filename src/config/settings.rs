@@ -143,6 +143,8 @@ pub struct LogSettings {
     pub level: Option<String>,
     /// How it is written.
     pub format: LogFormat,
+    /// Its lines are delivered where they stand in followed files.
+    pub deliver_own_lines: bool,
 }
 
 /// How kinetail's own log is written.

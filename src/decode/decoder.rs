@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::group::{Group, up_to};
 use super::multiline::Joiner;
-use super::{Decoding, Format, KEPT_ROOM, Limits, Part, cri, docker};
+use super::{Decoding, Format, KEPT_ROOM, Limits, Marker, Part, cri, docker};
 use crate::event::Message;
 use crate::source::{OpenGroup, Position, Stream};
 
@@ -26,6 +26,8 @@ pub struct Decoder {
     /// What the last group, or the last unescaped text, was held in.
     room: Vec<u8>,
     counts: Counts,
+    /// Whole lines in which it is are no messages.
+    left_out: Option<Marker>,
     /// A group that was set aside has ended.
     wants_text: bool,
     /// By the number of the stream, for a group that is read again: its lines before this offset came at that time.
@@ -43,6 +45,8 @@ pub struct Counts {
     pub unfinished: u64,
     /// Records of several lines that came out because they had reached a limit.
     pub limited: u64,
+    /// Lines that were left out because of a marker.
+    pub left_out: u64,
 }
 
 impl Decoder {
@@ -61,6 +65,7 @@ impl Decoder {
             joiner: decoding.multiline.clone().map(Joiner::new),
             room: Vec::new(),
             counts: Counts::default(),
+            left_out: None,
             wants_text: false,
             came: [None; Stream::ALL.len()],
         }
@@ -88,6 +93,13 @@ impl Decoder {
             *came = Some((position.offset, last));
         }
         again
+    }
+
+    /// From now on whole lines in which this marker is are left out, as if they were not in the file.
+    pub fn leave_out(&mut self, marker: &Marker) {
+        if self.left_out.is_none() {
+            self.left_out = Some(marker.clone());
+        }
     }
 
     /// Takes the line that starts at `offset`, without its newline, and hands out the message that it is or
@@ -267,6 +279,10 @@ impl Decoder {
 
     /// Emits a message that one line holds completely.
     fn emit_line(&mut self, mut message: Message<'_>, now: Instant, emit: &mut impl FnMut(Message<'_>)) {
+        if self.is_left_out(message.body) {
+            self.counts.left_out += 1;
+            return;
+        }
         if !message.cut {
             message.body = message.body.strip_suffix(b"\r").unwrap_or(message.body);
         }
@@ -300,12 +316,20 @@ impl Decoder {
     fn close(&mut self, at: usize, emit: &mut impl FnMut(Message<'_>)) {
         let group = self.groups.swap_remove(at);
         let message = group.message();
-        self.counts.cut += u64::from(message.cut);
-        match &mut self.joiner {
-            None => emit(message),
-            Some(joiner) => joiner.line(&message, group.last_part(), emit),
+        if self.is_left_out(message.body) {
+            self.counts.left_out += 1;
+        } else {
+            self.counts.cut += u64::from(message.cut);
+            match &mut self.joiner {
+                None => emit(message),
+                Some(joiner) => joiner.line(&message, group.last_part(), emit),
+            }
         }
         self.keep_room(group.into_room());
+    }
+
+    fn is_left_out(&self, line: &[u8]) -> bool {
+        self.left_out.as_ref().is_some_and(|marker| marker.is_in(line))
     }
 
     /// The streams of which a line is open, and when the last part of each came; a stream may be there twice.

@@ -33,6 +33,8 @@ mod tests;
 
 use std::sync::Arc;
 
+use memchr::memmem::Finder;
+
 pub use decoder::{Counts, Decoder};
 pub use multiline::{LinePatterns, Multiline, Preset};
 
@@ -48,6 +50,22 @@ pub struct Decoding {
     pub limits: Limits,
     /// Which of them belong together.
     pub multiline: Option<Arc<Multiline>>,
+}
+
+/// Text by which lines are known that are no messages: those of kinetail's own log. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Marker(Arc<Finder<'static>>);
+
+impl Marker {
+    /// Of this text. No format may write it in another way, so it is of letters and digits, or nearly so.
+    pub fn new(text: &str) -> Self {
+        Self(Arc::new(Finder::new(text).into_owned()))
+    }
+
+    /// Whether it is somewhere in there.
+    pub fn is_in(&self, bytes: &[u8]) -> bool {
+        self.0.find(bytes).is_some()
+    }
 }
 
 /// How a file's lines are written.

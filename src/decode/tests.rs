@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::{Counts, Decoder, Decoding, Format, Limits};
+use super::{Counts, Decoder, Decoding, Format, Limits, Marker};
 use crate::event::Message;
 use crate::source::{OpenGroup, Position, Stream};
 
@@ -369,4 +369,32 @@ proptest! {
         decoder.flush(|message| longest = longest.max(message.body.len()));
         prop_assert!(longest <= 40);
     }
+}
+
+/// What is left of a file without the lines that are marked with `~7`, and how many those are.
+fn without_marked(decoding: &Decoding, file: &str) -> (Vec<String>, u64) {
+    let mut decoder = Decoder::of(decoding);
+    decoder.leave_out(&Marker::new("~7"));
+    let mut out = Vec::new();
+    read(&mut decoder, file, 0, &mut out);
+    decoder.flush(|message| out.push(seen(message)));
+    assert_eq!(decoder.open(), []);
+    (out.into_iter().map(|message| message.body).collect(), decoder.take_counts().left_out)
+}
+
+#[test]
+fn marked_lines_are_left_out_in_each_format_and_whole() {
+    let limits = Limits::default();
+    let plain = "one\n{\"instance\":\"~7\"}\ntwo ~8\n";
+    assert_eq!(without_marked(&of(Format::Plain, limits), plain), (vec!["one".into(), "two ~8".into()], 1));
+    // The mark is in the first part of a line that the runtime split; the parts of other streams are between.
+    let cri = "2026-01-01T00:00:00Z stderr P {\"instance\":\"~7\n\
+               2026-01-01T00:00:00Z stdout P one \n\
+               2026-01-01T00:00:00Z stderr F and the rest\"}\n\
+               2026-01-01T00:00:00Z stdout F two\n\
+               2026-01-01T00:00:00Z stderr F three\n";
+    assert_eq!(without_marked(&of(Format::Cri, limits), cri), (vec!["one two".into(), "three".into()], 1));
+    let docker = "{\"log\":\"{\\\"instance\\\":\\\"~7\\\"}\\n\",\"stream\":\"stderr\",\"time\":\"2026-01-01T00:00:00Z\"}\n\
+                  {\"log\":\"one\\n\",\"stream\":\"stderr\",\"time\":\"2026-01-01T00:00:00Z\"}\n";
+    assert_eq!(without_marked(&of(Format::Docker, limits), docker), (vec!["one".into()], 1));
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Instant, SystemTime};
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::Pipeline;
 use super::append::Stuck;
@@ -133,6 +133,12 @@ impl Pipeline {
                 Ok(ReadOutcome::Replaced) => return Turn::Replaced,
                 Err(error) => return self.unreadable(incarnation, &error),
             };
+            // A look at the whole block, so that lines are not looked at where there is nothing.
+            if let Some(own) = &self.own_log.marker
+                && own.is_in(&scratch.block)
+            {
+                cursor.decoder.leave_out(own);
+            }
             let full = read == want;
             let last = !full
                 && !rereading
@@ -203,7 +209,7 @@ impl Pipeline {
             }
             break (consumed, lines.mid_line(), full, count, given_up, header);
         };
-        self.count(lane, index);
+        self.count(incarnation, lane, index);
         lane.header_end = header.end;
         let cursor = &mut lane.cursors[index];
         let end = at + consumed as u64;
@@ -257,8 +263,14 @@ impl Pipeline {
         Turn::Failed
     }
 
-    fn count(&mut self, lane: &mut Lane, index: usize) {
+    fn count(&mut self, incarnation: Incarnation, lane: &mut Lane, index: usize) {
         let decoded = lane.cursors[index].decoder.take_counts();
+        self.totals.own_log_lines.inc_by(decoded.left_out);
+        if decoded.left_out > 0 && !std::mem::replace(&mut self.own_log.met, true) {
+            let path = self.tailer.entry(incarnation).map(|entry| entry.path.clone()).unwrap_or_default();
+            info!(event = "own_log_met", path = %path.display(),
+                "kinetail's own log is in this file: its lines are left out and counted, here and elsewhere");
+        }
         self.totals.malformed.inc_by(decoded.malformed);
         self.totals.cut.inc_by(decoded.cut);
         self.totals.unfinished.inc_by(decoded.unfinished);

@@ -33,7 +33,7 @@ use super::casualties::{Graves, Stake};
 use super::open::nowhere;
 use super::totals::{RouteTotals, Totals};
 use crate::buffer::{Appender, DeadLetters};
-use crate::decode::Decoding;
+use crate::decode::{Decoding, Marker};
 use crate::encode::{Encoder, FileContext, Layout};
 use crate::kubernetes::Pod;
 use crate::process::{Chain, Condition};
@@ -101,6 +101,16 @@ pub(super) struct Pipeline {
     /// When what is unread came.
     unread: HashMap<Incarnation, Unread>,
     totals: Totals,
+    own_log: OwnLog,
+}
+
+/// The lines of kinetail's own log that are in followed files.
+#[derive(Default)]
+struct OwnLog {
+    /// By what they are known, where they are to be left out.
+    marker: Option<Marker>,
+    /// Some were, and that was said.
+    met: bool,
 }
 
 impl Pipeline {
@@ -143,7 +153,15 @@ impl Pipeline {
             dirty: true,
             unread: HashMap::new(),
             totals,
+            own_log: OwnLog::default(),
         }
+    }
+
+    /// Leaves out the lines of kinetail's own log, which this marks: each that is delivered could be the cause of
+    /// another.
+    pub(super) fn leaving_out(mut self, own_log: Option<Marker>) -> Self {
+        self.own_log.marker = own_log;
+        self
     }
 
     /// Puts a file in the line of those that get a turn.

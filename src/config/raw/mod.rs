@@ -308,6 +308,9 @@ pub(super) struct Log {
     pub(super) level: Option<LogFilter>,
     /// How it is written.
     pub(super) format: LogStyle,
+    /// Whether its lines are delivered where they stand in followed files, such as the log of kinetail's own container. They
+    /// are left out and counted otherwise, since every line that is delivered could cause another.
+    pub(super) deliver_own_lines: bool,
 }
 
 /// How kinetail's own log is written.

@@ -224,6 +224,7 @@ routes: [{files: /x, to: d, process: [{add: {}}, {rename: {a: a}}, {remove: [a..
 fn what_is_probably_not_meant_is_warned_of() {
     let text = "
 buffer: {max_size: 2GiB}
+log: {level: debug, deliver_own_lines: true}
 destinations:
   d: {type: directory, path: x}
   e: {type: directory, path: y, buffer: {max_size: 3GiB}}
@@ -236,10 +237,12 @@ routes:
     assert_eq!(
         warnings,
         [
-            "k.yaml:5:3: destinations.e: no route sends anything here; add it to a route's `to`, or remove it",
-            "k.yaml:5:52: destinations.e.buffer.max_size: is never reached: all buffers together may take 2GiB \
+            "k.yaml:3:40: log.deliver_own_lines: at this `log.level` each request is a line, which is delivered by another \
+             request: where a route takes the file that they are in, this never comes to rest",
+            "k.yaml:6:3: destinations.e: no route sends anything here; add it to a route's `to`, or remove it",
+            "k.yaml:6:52: destinations.e.buffer.max_size: is never reached: all buffers together may take 2GiB \
              (buffer.max_size)",
-            "k.yaml:8:18: routes[1].files[1]: takes nothing: routes[0] has the same pattern and comes first",
+            "k.yaml:9:18: routes[1].files[1]: takes nothing: routes[0] has the same pattern and comes first",
         ]
     );
 }

@@ -54,6 +54,7 @@ pub(super) fn validate(
     let routes = routes?;
     validator.warn_of_unused(&destinations, &routes);
     validator.warn_of_divided(&destinations, &routes);
+    validator.warn_of_endless_log(&file.log);
     Some(Config {
         data_dir: file.data_dir.0,
         watch_config: file.watch_config,
@@ -71,6 +72,7 @@ pub(super) fn validate(
                 raw::LogStyle::Text => LogFormat::Text,
                 raw::LogStyle::Json => LogFormat::Json,
             },
+            deliver_own_lines: file.log.deliver_own_lines,
         },
         destinations,
         routes,
@@ -93,6 +95,17 @@ impl Validator<'_> {
     fn warn(&mut self, path: &Path, message: impl Into<String>) {
         let (place, path) = self.document.locate(path);
         self.warnings.add(place, &path, message);
+    }
+
+    fn warn_of_endless_log(&mut self, log: &raw::Log) {
+        let tells_of_requests =
+            log.level.as_ref().is_some_and(|level| level.0.contains("debug") || level.0.contains("trace"));
+        if log.deliver_own_lines && tells_of_requests {
+            let path = Path::default().key("log").key("deliver_own_lines");
+            let message = "at this `log.level` each request is a line, which is delivered by another request: where a \
+                           route takes the file that they are in, this never comes to rest";
+            self.warn(&path, message);
+        }
     }
 
     fn warn_of_unused(&mut self, destinations: &[DestinationConfig], routes: &[RouteConfig]) {

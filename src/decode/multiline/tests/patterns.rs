@@ -1,7 +1,10 @@
 //! Records by patterns.
 
-use super::texts;
+use std::time::Instant;
+
+use super::{decoding, texts};
 use crate::decode::multiline::{LinePatterns, Multiline};
+use crate::decode::{Decoder, Format, Marker};
 use regex::bytes::Regex;
 
 /// The records of these lines, each written as its lines with `+` between.
@@ -60,4 +63,21 @@ fn with_continuation_and_end_a_record_ends_with_either() {
 #[test]
 fn with_all_three_a_record_has_a_beginning_a_middle_and_an_end() {
     check(["^S", "^c", "E$"], "a S+c+c+E b S+c b E S1 S2+cE c+c b");
+}
+
+#[test]
+fn a_line_that_is_left_out_neither_ends_a_record_nor_is_in_it() {
+    let start = Some(Regex::new("^S").unwrap());
+    let multiline = Multiline::by_patterns(LinePatterns { start, continuation: None, end: None });
+    let mut decoder = Decoder::of(&decoding(Format::Plain, multiline));
+    decoder.leave_out(&Marker::new("~7"));
+    let mut records = Vec::new();
+    let mut take = |message: crate::event::Message<'_>| {
+        records.push(String::from_utf8_lossy(message.body).into_owned());
+    };
+    for (offset, line) in (0..).step_by(10).zip(["S1", "a", "S by ~7", "b", "S2"]) {
+        decoder.line(offset, line.as_bytes(), false, Instant::now(), &mut take);
+    }
+    decoder.flush(&mut take);
+    assert_eq!(records, ["S1\na\nb", "S2"]);
 }
