@@ -11,12 +11,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use super::config_file::ConfigFile;
+use super::config_file::{ConfigFile, Notices};
 use super::data_dir::DataDirError;
 use super::instance;
 use super::parts::{Agent, bounded};
 use super::reload::{self, Ask, Asks, Outcome};
 use crate::config::Config;
+use crate::tail::Watch;
 use crate::telemetry::admin::{self, Admin};
 use crate::telemetry::control::{self, Control, Reloaded};
 use crate::telemetry::logging::Log;
@@ -160,7 +161,7 @@ pub async fn run(mut config: Config, options: Options) -> Result<(), Failure> {
     let (asks, mut asked) = mpsc::channel(ASKS);
     if let Some(file) = options.file.clone().filter(|_| !once) {
         let watched = agent.watch_config.subscribe();
-        side.spawn(watch_file(file, watched, asks.clone()));
+        side.spawn(watch_file(file, config.tail.watch, watched, asks.clone()));
     }
     let (watched, liveness) = (agent.watched.clone(), agent.liveness.clone());
     let status = Arc::new(move || watched.snapshot(&liveness, usize::MAX));
@@ -239,13 +240,19 @@ fn serve_control(
 }
 
 /// Asks for the configuration to be loaded again whenever its file has changed, as long as that is wanted.
-async fn watch_file(mut file: ConfigFile, mut wanted: watch::Receiver<bool>, asks: Asks) -> &'static str {
+async fn watch_file(
+    mut file: ConfigFile,
+    how: Watch,
+    mut wanted: watch::Receiver<bool>,
+    asks: Asks,
+) -> &'static str {
     const PART: &str = "what watches the configuration's file";
+    let mut notices = None;
     loop {
         if wanted.wait_for(|wanted| *wanted).await.is_err() {
             return PART;
         }
-        file.changed().await;
+        file.changed(notices.get_or_insert_with(|| Notices::new(how))).await;
         let ask = Ask { by: "the file has changed", answer: None };
         if *wanted.borrow() && asks.send(ask).await.is_err() {
             return PART;
