@@ -1,5 +1,6 @@
 //! What scenario tests are told with.
 //!
+//! - [`browser`]: headless Chromium.
 //! - [`endpoint`]: the two services, inside of the test's process, with faults and an exact account.
 //! - [`clients`]: the SDK's own clients for an endpoint or for moto.
 //! - [`container`]: the real binary confined as a pod or a unit is.
@@ -13,6 +14,7 @@
 //! - [`moto`]: the independent judge, read back with boto3.
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "every test binary uses a part of it")]
 
+pub mod browser;
 pub mod clients;
 pub mod container;
 pub mod door;
