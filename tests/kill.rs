@@ -13,13 +13,15 @@ use support::logs::Busy;
 use support::scene::{ARCHIVE, AUDIT, Scene};
 
 /// Traces are one record, and lines of no use are dropped. Of each destination one request at most is under way, so that
-/// it is known which. Chunks are so small that many come and go.
+/// it is known which: none is given up and sent again, however long an answer is held on a slow machine. Chunks are so
+/// small that many come and go.
 async fn scene() -> Scene {
     Scene::plain()
         .await
         .tail("flush_after: 10m")
         .route(&Busy::ROUTE)
         .destination("max_in_flight: 1")
+        .destination("request_timeout: 10m")
         .destination("retry: {initial_backoff: 10ms, max_backoff: 100ms}")
         .batch("max_age: 20ms, max_records: 100, target_size: 16KiB")
         .setting("buffer: {chunk_size: 64KiB}")

@@ -26,8 +26,8 @@ const ROUND: Duration = Duration::from_millis(50);
 const SCAN_PAUSE: Pause =
     Pause { least: Duration::from_millis(200), times: 10, most: Duration::from_secs(5) };
 /// A look at all folders though nothing was noticed: network and overlay file systems tell of nothing. A
-/// thousandth of a core is spent on it at most.
-const RESCAN: Pause = Pause { least: Duration::from_secs(30), times: 1000, most: Duration::from_secs(600) };
+/// thousandth of a core is spent on it, unless that were less than a look in two minutes.
+const RESCAN: Pause = Pause { least: Duration::from_secs(30), times: 1000, most: Duration::from_secs(120) };
 /// So many times what a look takes lie between two where folders are polled, up to so long.
 const POLL: (u32, Duration) = (20, Duration::from_secs(10));
 /// A look at all folders while a file waits for its end, as all rotated ones do in an outage.

@@ -20,6 +20,8 @@ pub struct Changes {
     pub written: HashSet<PathBuf>,
     /// Files or folders came, went or were renamed: a look at all folders is due.
     pub structure: bool,
+    /// What went or was renamed.
+    gone: HashSet<PathBuf>,
 }
 
 impl Changes {
@@ -36,8 +38,11 @@ impl Changes {
                 EventKind::Modify(notify::event::ModifyKind::Data(_) | notify::event::ModifyKind::Any) => {
                     self.written.extend(event.paths);
                 }
-                EventKind::Create(_) | EventKind::Remove(_) => self.structure = true,
-                EventKind::Modify(notify::event::ModifyKind::Name(_)) => self.structure = true,
+                EventKind::Create(_) => self.structure = true,
+                EventKind::Remove(_) | EventKind::Modify(notify::event::ModifyKind::Name(_)) => {
+                    self.structure = true;
+                    self.gone.extend(event.paths);
+                }
                 _ => {}
             },
         }
@@ -83,8 +88,15 @@ impl Watcher {
     }
 
     /// What changed since the last call.
-    pub fn take(&self) -> Changes {
-        std::mem::take(&mut *self.changes.lock().unwrap_or_else(PoisonError::into_inner))
+    pub fn take(&mut self) -> Changes {
+        let mut changes = std::mem::take(&mut *self.changes.lock().unwrap_or_else(PoisonError::into_inner));
+        for folder in changes.gone.drain() {
+            // A watch is of a folder and not of its name, under which there may be another by now.
+            if self.watched.contains(&folder) {
+                self.leave(&folder);
+            }
+        }
+        changes
     }
 
     /// Watches these folders and no others. Returns whether one is new: what happened in it before the watch
@@ -98,11 +110,7 @@ impl Watcher {
         }
         let gone: Vec<PathBuf> = self.watched.difference(folders).cloned().collect();
         for folder in gone {
-            if let Some(inner) = &mut self.inner {
-                // The kernel drops the watch of a removed folder itself.
-                let _ = inner.unwatch(&folder);
-            }
-            self.watched.remove(&folder);
+            self.leave(&folder);
         }
         self.polled.retain(|folder| folders.contains(folder));
         new
@@ -111,6 +119,14 @@ impl Watcher {
     /// Whether some folder has to be polled.
     pub fn polls(&self) -> bool {
         self.inner.is_none() || !self.polled.is_empty()
+    }
+
+    fn leave(&mut self, folder: &Path) {
+        if let Some(inner) = &mut self.inner {
+            // The kernel drops the watch of a removed folder itself.
+            let _ = inner.unwatch(folder);
+        }
+        self.watched.remove(folder);
     }
 
     fn add(&mut self, folder: &Path) -> bool {
@@ -138,6 +154,7 @@ impl Watcher {
 mod tests {
     use super::*;
     use notify::event::{CreateKind, DataChange, Flag, ModifyKind};
+    use std::time::Duration;
 
     #[test]
     fn a_lost_event_means_a_look_at_everything() {
@@ -170,6 +187,39 @@ mod tests {
         std::fs::write(path.join("a.log"), "x").unwrap();
         woken.recv().unwrap();
         assert!(watcher.take().written.contains(&path.join("a.log")));
+    }
+
+    #[test]
+    fn a_folder_that_is_removed_and_made_again_is_watched_again() {
+        let above = tempfile::tempdir().unwrap();
+        let above = std::fs::canonicalize(above.path()).unwrap();
+        let folder = above.join("logs");
+        let folders = [above, folder.clone()].into();
+        std::fs::create_dir(&folder).unwrap();
+        let (wake, woken) = std::sync::mpsc::channel();
+        let mut watcher = Watcher::new(Watch::Auto, move || wake.send(()).unwrap());
+        watcher.follow(&folders);
+        if watcher.polls() {
+            return; // this machine does not let us watch; the substitute has tests of its own
+        }
+        for way in [
+            |folder: &Path| std::fs::remove_dir(folder),
+            |folder: &Path| std::fs::rename(folder, folder.with_extension("old")),
+        ] {
+            way(&folder).unwrap();
+            std::fs::create_dir(&folder).unwrap();
+            let path = folder.join("a.log");
+            let mut seen = Changes::default();
+            // As the reading thread does it: after each change a look at the folders.
+            while !seen.written.contains(&path) {
+                woken.recv_timeout(Duration::from_secs(60)).expect("a write in the new folder is noted");
+                seen = watcher.take();
+                if watcher.follow(&folders) {
+                    std::fs::write(&path, "x").unwrap();
+                }
+            }
+            std::fs::remove_file(&path).unwrap();
+        }
     }
 
     #[test]

@@ -21,6 +21,8 @@ enum Op {
     Tear,
     /// The log is renamed and a fresh one begun.
     Rotate,
+    /// A process that did not hear of the rotation writes a line to the log that was rotated last.
+    WriteLate,
     /// The log is copied beside itself and emptied.
     CopyTruncate,
     /// The log is emptied, and its lines are gone.
@@ -51,6 +53,7 @@ fn op() -> impl Strategy<Value = Op> {
         6 => (1..24_u8).prop_map(Op::Write),
         2 => Just(Op::Tear),
         3 => Just(Op::Rotate),
+        2 => Just(Op::WriteLate),
         2 => Just(Op::CopyTruncate),
         1 => Just(Op::Truncate),
         1 => Just(Op::Delete),
@@ -74,7 +77,7 @@ fn run(pattern: &str, banner: bool, scarce: bool, ops: &[Op]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn every_line_is_in_each_buffer_once_and_in_order(

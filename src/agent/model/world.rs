@@ -46,6 +46,10 @@ pub(super) struct World {
     _folder: tempfile::TempDir,
     log: PathBuf,
     file: File,
+    /// Which life is written.
+    writing: usize,
+    /// The file before, which some process may still hold, and its life.
+    before: Option<(File, usize)>,
     /// What half a line still lacks.
     rest: Vec<u8>,
     banner: bool,
@@ -71,6 +75,8 @@ impl World {
         let mut world = Self {
             _folder: folder,
             file: append_to(&log),
+            writing: 0,
+            before: None,
             log,
             rest: Vec::new(),
             banner,
@@ -93,6 +99,7 @@ impl World {
             Op::Write(lines) => (0..lines).for_each(|_| self.line()),
             Op::Tear => self.tear(),
             Op::Rotate => self.rotate(),
+            Op::WriteLate => self.line_late(),
             Op::CopyTruncate => self.copytruncate(),
             Op::Truncate => self.truncate(),
             Op::Delete => self.delete(),
@@ -218,7 +225,12 @@ impl World {
     }
 
     fn life(&mut self) -> &mut Life {
-        self.lives.last_mut().unwrap()
+        &mut self.lives[self.writing]
+    }
+
+    fn begin_life(&mut self) {
+        self.lives.push(Life::default());
+        self.writing = self.lives.len() - 1;
     }
 
     fn put(&mut self, bytes: &[u8]) {
@@ -278,6 +290,24 @@ impl World {
         self.put(&rest);
     }
 
+    /// A process that did not hear of the rotation writes a line to the old file, however long ago it was.
+    fn line_late(&mut self) {
+        self.end_line();
+        let plain = |life| self.rotated.iter().any(|rotated| rotated.life == life && !rotated.gzip);
+        let Some((file, life)) = self.before.take_if(|(_, life)| plain(*life)) else { return };
+        let is_short = self.lives[life].len < 1024;
+        let (file, writing) =
+            (std::mem::replace(&mut self.file, file), std::mem::replace(&mut self.writing, life));
+        self.line();
+        let old = std::mem::replace(&mut self.file, file);
+        self.before = Some((old, std::mem::replace(&mut self.writing, writing)));
+        // Compressed before anybody looks, what was a short file cannot be told from another that begins like it: it
+        // would be read from its beginning.
+        if is_short {
+            self.look();
+        }
+    }
+
     fn path(&self, index: usize) -> PathBuf {
         let gz = if self.rotated[index].gzip { ".gz" } else { "" };
         format!("{}.{}{gz}", self.log.display(), index + 1).into()
@@ -291,8 +321,7 @@ impl World {
             let gz = if self.rotated[index].gzip { ".gz" } else { "" };
             fs::rename(from, format!("{}.{number}{gz}", self.log.display())).unwrap();
         }
-        let life = self.lives.len() - 1;
-        self.rotated.push_front(Rotated { life, gzip: false });
+        self.rotated.push_front(Rotated { life: self.writing, gzip: false });
     }
 
     fn rotate(&mut self) {
@@ -300,9 +329,10 @@ impl World {
         fs::rename(&self.log, self.path(0)).unwrap();
         // The program goes on in the old file until it is told.
         self.end_line();
-        self.file = append_to(&self.log);
+        let old = std::mem::replace(&mut self.file, append_to(&self.log));
+        self.before = Some((old, self.writing));
         self.file.set_modified(self.wall).unwrap();
-        self.lives.push(Life::default());
+        self.begin_life();
     }
 
     fn copytruncate(&mut self) {
@@ -322,7 +352,7 @@ impl World {
     fn empty(&mut self) {
         self.file.set_len(0).unwrap();
         self.file.set_modified(self.wall).unwrap();
-        self.lives.push(Life::default());
+        self.begin_life();
     }
 
     fn delete(&mut self) {

@@ -173,7 +173,7 @@ impl Pipeline {
 
     /// A write was noticed at this path.
     pub(super) fn written(&mut self, path: &Path) {
-        if let Some(incarnation) = self.tailer.at(path) {
+        if let Some(incarnation) = self.tailer.written(path) {
             self.enqueue(incarnation);
         }
     }
@@ -246,9 +246,11 @@ impl Pipeline {
         }
         lane.merge();
         if ended && !lane.is_open() && self.tailer.has_ended(incarnation, now) {
-            self.tailer.finish(incarnation, wall);
-            self.leave(incarnation);
-            return true;
+            if self.tailer.finish(incarnation, wall) {
+                self.leave(incarnation);
+                return true;
+            }
+            more = true;
         }
         self.groups.note(incarnation, &lane);
         if lane.is_blocked() {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tracing::{debug, info, warn};
 
 use super::super::checkpoint::Status;
+use super::super::content::Content;
 use super::super::identity::{FileId, Stamp};
 use super::routing::progress;
 use super::{Place, Tailer, millis};
@@ -86,12 +87,25 @@ impl Tailer {
         })
     }
 
-    /// Leaves a file that has ended.
-    pub fn finish(&mut self, incarnation: Incarnation, wall: SystemTime) {
-        let Some(tracked) = self.files.get_mut(&incarnation) else { return };
-        let content = tracked.content.take();
-        self.open -= usize::from(content.is_some());
-        let metadata = content.and_then(|content| content.metadata().ok());
+    /// Leaves a file that has ended. Returns whether it did: not so if it was written to since it was read.
+    pub fn finish(&mut self, incarnation: Incarnation, wall: SystemTime) -> bool {
+        let Some(tracked) = self.files.get_mut(&incarnation) else { return true };
+        let metadata = tracked.content.as_ref().and_then(|content| content.metadata().ok());
+        let compressed = tracked.content.as_ref().is_some_and(Content::is_gzip);
+        // What is noted of it below says that there is nothing behind what was read.
+        if !compressed && metadata.as_ref().is_some_and(|metadata| metadata.len() > tracked.entry.proof.end) {
+            return false;
+        }
+        // By more than its last few bytes, should it be written to after all and be found compressed.
+        if let Some(mut content) = tracked.content.take() {
+            self.open -= 1;
+            if !compressed
+                && let Ok(end) = content.end()
+                && end.end == tracked.entry.proof.end
+            {
+                tracked.entry.proof = end;
+            }
+        }
         tracked.entry.status = Status::Finished;
         match metadata.filter(|metadata| metadata.nlink() > 0) {
             Some(metadata) => tracked.entry.settled = Some(Stamp::from(&metadata)),
@@ -101,6 +115,7 @@ impl Tailer {
         }
         debug!(event = "file_finished", path = %tracked.entry.path.display(), offset = tracked.entry.proof.end);
         self.by_path.retain(|_, held| *held != incarnation);
+        true
     }
 
     /// Forgets files that have been gone for `forget_after`.

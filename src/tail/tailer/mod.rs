@@ -322,9 +322,18 @@ impl Tailer {
         std::mem::take(&mut self.counts)
     }
 
-    /// The file that a noticed write belongs to.
-    pub fn at(&self, path: &Path) -> Option<Incarnation> {
-        self.by_path.get(path).copied()
+    /// A write was noticed at this path. Returns the open file that it belongs to; one that was left is looked for
+    /// by a scan, which is due then.
+    pub fn written(&mut self, path: &Path) -> Option<Incarnation> {
+        let open = self.by_path.get(path).copied();
+        if open.is_none() {
+            let left = |tracked: &Tracked| {
+                tracked.entry.status == Status::Finished && tracked.entry.moved_to.as_deref() == Some(path)
+            };
+            let was_left = self.of_logs(&[Some(path)]).any(left);
+            self.undecided |= was_left;
+        }
+        open
     }
 
     /// Whether a scan is due even if nothing is noticed: a file waits for its end, or a sibling could not be

@@ -53,20 +53,12 @@ impl Tailer {
             if entry.status != Status::Following {
                 continue;
             }
-            match taken {
-                Some((route, path)) => {
-                    let (further, to) = further(&self.routes, route, path);
-                    entry.route.clone_from(&self.routes[route].name);
-                    entry.further = further;
-                    reconcile_destinations(entry, &to);
-                }
-                None => {
-                    info!(event = "file_left", path = %entry.path.display(), route = %entry.route, offset = entry.proof.end,
-                        "no route takes this file any more; it is left where it stands");
-                    entry.status = Status::Finished;
-                    self.open -= usize::from(tracked.content.take().is_some());
-                    left.push(*incarnation);
-                }
+            if !put_under_its_route(&self.routes, &self.selections, entry) {
+                info!(event = "file_left", path = %entry.path.display(), route = %entry.route, offset = entry.proof.end,
+                    "no route takes this file any more; it is left where it stands");
+                entry.status = Status::Finished;
+                self.open -= usize::from(tracked.content.take().is_some());
+                left.push(*incarnation);
             }
         }
         if !left.is_empty() {
@@ -96,6 +88,16 @@ pub(super) fn roots(settings: &TailSettings, selections: &[Selection]) -> Roots 
 fn route_of<'e>(selections: &[Selection], entry: &'e Entry) -> Option<(usize, &'e Path)> {
     let mut names = entry.moved_to.iter().chain([&entry.path]);
     names.find_map(|path| Some((discovery::route_of(selections, path)?, path.as_path())))
+}
+
+/// Puts a file under the route that takes it now. Returns whether one does.
+pub(super) fn put_under_its_route(routes: &[Route], selections: &[Selection], entry: &mut Entry) -> bool {
+    let Some((route, path)) = route_of(selections, entry) else { return false };
+    let (further, to) = further(routes, route, path);
+    entry.route.clone_from(&routes[route].name);
+    entry.further = further;
+    reconcile_destinations(entry, &to);
+    true
 }
 
 /// The routes that a file falls under beside its first, and the destinations of all of them.

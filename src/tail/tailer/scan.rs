@@ -108,7 +108,6 @@ impl Tailer {
         let entry = &mut tracked.entry;
         entry.vanished = None;
         if content.is_some() {
-            entry.status = Status::Following;
             tracked.grew = now;
         }
         if entry.status == Status::Following {
@@ -149,13 +148,14 @@ impl Tailer {
             content.is(fingerprint, &proof).and_then(|same| Ok((same, has_more(&mut content, &proof)?)));
         match outcome {
             Ok((false, _)) => Met::Other,
-            Ok((true, more)) if status == Status::Following || status == Status::Finished && more => {
-                Met::Same(Some(Box::new(content)))
-            }
-            Ok((true, _)) => {
-                if let Some(tracked) = self.files.get_mut(&incarnation) {
-                    tracked.entry.settled = Some(stamp);
+            Ok((true, more)) => {
+                let Some(tracked) = self.files.get_mut(&incarnation) else { return Met::Other };
+                if status == Status::Following || status == Status::Finished && more {
+                    // It may have been left, and written to since.
+                    tracked.entry.status = Status::Following;
+                    return Met::Same(Some(Box::new(content)));
                 }
+                tracked.entry.settled = Some(stamp);
                 Met::Same(None)
             }
             // A file that is being compressed, or a disk that fails: told where it is read.

@@ -176,3 +176,54 @@ fn beyond_max_open_files_files_wait_and_deleted_ones_make_room() {
     assert_eq!(open.iter().map(|path| path.file_name().unwrap()).collect::<Vec<_>>(), ["b.log", "c.log"]);
     assert_eq!(bench.tailer.open_files(), 2);
 }
+
+/// A log that was rotated and has a successor, and whose end was stable for long enough. Where it is now.
+fn rotated(bench: &mut Bench) -> (Incarnation, PathBuf) {
+    fs::write(bench.path("app.log"), "a line\n").unwrap();
+    bench.look();
+    let incarnation = bench.tailer.entries().next().unwrap().incarnation;
+    fs::rename(bench.path("app.log"), bench.path("app.log.1")).unwrap();
+    fs::write(bench.path("app.log"), "another line\n").unwrap();
+    bench.tailer.scan(bench.now, bench.wall);
+    bench.pass(Duration::from_secs(6));
+    (incarnation, bench.path("app.log.1"))
+}
+
+fn append(path: &Path, text: &str) {
+    use std::io::Write as _;
+    fs::OpenOptions::new().append(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+#[test]
+fn what_is_written_while_a_file_is_being_left_is_read_before() {
+    let mut bench = Bench::new();
+    let (incarnation, path) = rotated(&mut bench);
+    assert!(bench.tailer.has_ended(incarnation, bench.now));
+    append(&path, "and a late one\n");
+    assert!(!bench.tailer.finish(incarnation, bench.wall), "there is more in it than what was read");
+    bench.look();
+    assert_eq!(bench.tailer.entry(incarnation).unwrap().proof.end, 22);
+    bench.pass(Duration::from_secs(6));
+    assert!(bench.tailer.has_ended(incarnation, bench.now) && bench.tailer.finish(incarnation, bench.wall));
+}
+
+#[test]
+fn what_is_written_to_a_rotated_file_that_was_left_is_noticed_and_read() {
+    let mut bench = Bench::new();
+    let (incarnation, path) = rotated(&mut bench);
+    bench.settle();
+    assert_eq!((bench.tailer.open_files(), bench.tailer.wants_scan()), (1, false));
+    append(&path, "and a late one\n");
+    let path = fs::canonicalize(path).unwrap();
+    assert_eq!(bench.tailer.written(&path), None);
+    assert!(bench.tailer.wants_scan(), "it is not open, and has to be found again");
+    bench.look();
+    assert_eq!(bench.tailer.written(&path), Some(incarnation));
+    assert_eq!(bench.tailer.entry(incarnation).unwrap().proof.end, 22);
+    bench.settle();
+    assert_eq!((bench.tailer.open_files(), bench.tailer.wants_scan()), (1, false));
+    // Files that nobody follows, and what nobody wrote to, ask for nothing.
+    fs::write(bench.path("other.txt"), "nobody wants this\n").unwrap();
+    assert_eq!(bench.tailer.written(&fs::canonicalize(bench.path("other.txt")).unwrap()), None);
+    assert!(!bench.tailer.wants_scan());
+}
