@@ -16,6 +16,7 @@
 mod bell;
 mod burial;
 mod casualties;
+mod cloudwatch;
 mod config_file;
 #[cfg(test)]
 mod crash;

@@ -29,7 +29,7 @@ use super::watched::Watched;
 use crate::buffer::{self, DeadLetters, Opened};
 use crate::config::{Config, RouteConfig};
 use crate::decode::Marker;
-use crate::deliver::Metrics;
+use crate::deliver::{CloudWatch, Metrics};
 use crate::disk::HostDisk;
 use crate::process::Chain;
 use crate::source::DestinationName;
@@ -59,6 +59,8 @@ pub(super) struct Agent {
     pub(super) state: ConfigState,
     /// Whether the configuration's file is watched.
     pub(super) watch_config: watch::Sender<bool>,
+    /// What is sent to CloudWatch.
+    pub(super) cloudwatch: watch::Sender<Option<CloudWatch>>,
 }
 
 /// A file and a watch need descriptors: no more files may be open than the system lets the process have.
@@ -175,6 +177,7 @@ impl Agent {
             watched,
             liveness,
             watch_config: watch::Sender::new(config.watch_config),
+            cloudwatch: watch::Sender::new(config.cloudwatch.clone()),
             config,
             state,
         })

@@ -188,12 +188,13 @@ pub(super) async fn reload(agent: &mut Agent, path: PathBuf, ask: Ask) {
                 None => {
                     info!(event = "reloaded", "nothing in the configuration has changed that can change now");
                 }
-                Some(Difference { added, removed, changed, routes }) => info!(
+                Some(Difference { added, removed, changed, routes, cloudwatch }) => info!(
                     event = "reloaded",
                     ?added,
                     ?removed,
                     ?changed,
                     routes,
+                    cloudwatch,
                     "the configuration was loaded again and counts from now on"
                 ),
             }
@@ -246,11 +247,16 @@ struct Difference {
     removed: Vec<String>,
     changed: Vec<String>,
     routes: bool,
+    cloudwatch: bool,
 }
 
 impl Difference {
     fn between(before: &Config, next: &Config) -> Self {
-        let mut difference = Self { routes: before.routes != next.routes, ..Self::default() };
+        let mut difference = Self {
+            routes: before.routes != next.routes,
+            cloudwatch: before.cloudwatch != next.cloudwatch,
+            ..Self::default()
+        };
         for to in &next.destinations {
             match before.destinations.iter().find(|other| other.name == to.name) {
                 None => difference.added.push(to.name.to_string()),
@@ -303,6 +309,11 @@ impl Agent {
         self.watched.follow(&next);
         self.config = next;
         self.watch_config.send_replace(self.config.watch_config);
+        self.cloudwatch.send_if_modified(|now| {
+            let differs = *now != self.config.cloudwatch;
+            now.clone_from(&self.config.cloudwatch);
+            differs
+        });
         Ok(Adopted { after_restart, difference })
     }
 }
@@ -344,10 +355,13 @@ mod tests {
                 added: vec!["c".into()],
                 removed: vec!["b".into()],
                 changed: vec!["a".into()],
-                routes: false
+                ..Difference::default()
             }
         );
         assert_eq!(Difference::between(&before, &before), Difference::default());
+        let metrics = of(&format!("{A}, b: {{type: directory, path: /b}}"), "cloudwatch: {namespace: x}");
+        let difference = Difference::between(&before, &metrics);
+        assert_eq!(difference, Difference { cloudwatch: true, ..Difference::default() });
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
+use super::cloudwatch::{CloudWatchMetrics, Sender};
 use super::config_file::{ConfigFile, Notices};
 use super::data_dir::DataDirError;
 use super::instance;
@@ -21,6 +22,7 @@ use crate::tail::Watch;
 use crate::telemetry::admin::{self, Admin};
 use crate::telemetry::control::{self, Control, Reloaded};
 use crate::telemetry::logging::Log;
+use crate::telemetry::metrics::ProcessMetrics;
 use crate::telemetry::status::Status;
 use crate::telemetry::{metrics, service_manager};
 
@@ -92,10 +94,11 @@ pub async fn run(mut config: Config, options: Options) -> Result<(), Failure> {
         None => None,
     };
     let once = options.once;
-    let (mut agent, registry) = loop {
+    let (mut agent, registry, sending) = loop {
         let mut registry = metrics::registry();
+        let sending = CloudWatchMetrics::new(&mut registry);
         match Agent::build(&config, &options, &mut registry) {
-            Ok(agent) => break (agent, registry),
+            Ok(agent) => break (agent, Arc::new(registry), sending),
             Err(failure) if !once && failure.may_pass() => {
                 error!(event = "start_postponed", error = %failure, "the disk of data_dir refuses; it is tried again until it takes what is written");
                 service_manager::waiting(&failure.to_string());
@@ -123,12 +126,24 @@ pub async fn run(mut config: Config, options: Options) -> Result<(), Failure> {
         telling.await;
         "what tells the service manager"
     });
+    let process = Arc::<ProcessMetrics>::default();
+    let sender = Sender::new(
+        agent.watched.clone(),
+        Arc::clone(&registry),
+        Arc::clone(&process),
+        agent.cloudwatch.subscribe(),
+        sending,
+    );
+    side.spawn(async move {
+        sender.run().await;
+        "what sends metrics to CloudWatch"
+    });
     if let Some(listener) = admin {
         let (watched, liveness) = (agent.watched.clone(), agent.liveness.clone());
         let refreshed = watched.clone();
         let admin = Admin {
-            registry: Arc::new(registry),
-            process: Arc::default(),
+            registry,
+            process,
             liveness: agent.liveness.clone(),
             refresh: Arc::new(move || refreshed.refresh()),
             status: Arc::new(move |files| watched.snapshot(&liveness, files)),

@@ -1,6 +1,6 @@
 //! What the agent tells of itself while it runs.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -141,15 +141,14 @@ impl DeadLetterMetrics {
         let by = ByDestination { destination: destination.to_owned() };
         self.bytes.get_or_create(&by).set(i64::try_from(stats.bytes).unwrap_or(i64::MAX));
         let dropped = self.dropped.get_or_create(&by);
-        dropped.inc_by(stats.dropped.saturating_sub(dropped.get()));
+        rise_to(&dropped, stats.dropped);
         let kept = |reason: &str| {
             let by = ByReason { destination: destination.to_owned(), reason: reason.to_owned() };
             self.kept.get_or_create_owned(&by)
         };
         REASONS.iter().for_each(|reason| drop(kept(reason)));
         for (reason, count) in &stats.kept {
-            let kept = kept(reason);
-            kept.inc_by(count.saturating_sub(kept.get()));
+            rise_to(&kept(reason), *count);
         }
     }
 }
@@ -265,10 +264,8 @@ impl Watched {
             self.buffer.records.get_or_create(&by).set(signed(stats.records));
             self.buffer.chunks.get_or_create(&by).set(signed(stats.chunks));
             self.buffer.oldest.get_or_create(&by).set(age(&stats).as_secs_f64());
-            let dropped = self.buffer.dropped.get_or_create(&by);
-            dropped.inc_by(stats.dropped_records.saturating_sub(dropped.get()));
-            let dropped = self.buffer.dropped_bytes.get_or_create(&by);
-            dropped.inc_by(stats.dropped_bytes.saturating_sub(dropped.get()));
+            rise_to(&self.buffer.dropped.get_or_create(&by), stats.dropped_records);
+            rise_to(&self.buffer.dropped_bytes.get_or_create(&by), stats.dropped_bytes);
         }
     }
 
@@ -348,6 +345,11 @@ fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
     what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Shows what was counted elsewhere. Several may look at once, and none of them counts it twice.
+fn rise_to(counter: &Counter, total: u64) {
+    counter.inner().fetch_max(total, Ordering::Relaxed);
+}
+
 /// What the rates of reading are kept under.
 const READING: &str = "reading";
 
@@ -376,5 +378,25 @@ mod tests {
                 format!(r#"kinetail_dead_letters_total{{destination="archive",reason="{reason}"}} {count}"#);
             assert!(text.lines().any(|found| found == line), "{line}\nis not in\n{text}");
         }
+    }
+
+    #[test]
+    fn what_several_look_at_at_once_is_counted_once() {
+        let counters: Vec<Counter> = (0..5000).map(|_| Counter::default()).collect();
+        let here = AtomicU64::new(0);
+        let look = || {
+            for (counter, both) in counters.iter().zip((2..).step_by(2)) {
+                here.fetch_add(1, Ordering::SeqCst);
+                while here.load(Ordering::SeqCst) < both {
+                    std::thread::yield_now();
+                }
+                rise_to(counter, 7);
+            }
+        };
+        std::thread::scope(|threads| {
+            threads.spawn(look);
+            look();
+        });
+        assert!(counters.iter().all(|counter| counter.get() == 7));
     }
 }

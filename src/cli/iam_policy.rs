@@ -73,12 +73,15 @@ pub fn run(args: IamPolicyArgs, out: &mut impl Write, err: &mut impl Write) -> E
         without_preflight: args.without_preflight,
     };
     let destinations = loaded.config.destinations.iter().map(|entry| (&entry.name, &entry.to));
-    let made = match policies(destinations, &known) {
+    let made = match policies(destinations, loaded.config.cloudwatch.as_ref(), &known) {
         Ok(made) => made,
         Err(errors) => return refuse(err, &errors.iter().map(ToString::to_string).collect::<Vec<_>>()),
     };
     if made.is_empty() {
-        return refuse(err, &["no destination is a service of AWS; no policy is needed".to_owned()]);
+        return refuse(
+            err,
+            &["nothing in the configuration is a service of AWS; no policy is needed".to_owned()],
+        );
     }
     let Some(chosen) = choose(&made, args.identity.as_deref()) else {
         let mut lines = vec![match args.identity {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::cases::TestCase;
 use crate::buffer::{BufferSettings, DeadLetterSettings, QueueSettings};
 use crate::decode::Decoding;
-use crate::deliver::Destination;
+use crate::deliver::{CloudWatch, Destination};
 use crate::encode::Layout;
 use crate::kubernetes::PodPattern;
 use crate::process::{Condition, Step};
@@ -32,6 +32,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// The admin port, where there is one.
     pub admin: Option<AdminSettings>,
+    /// What is sent to CloudWatch, where anything is.
+    pub cloudwatch: Option<CloudWatch>,
     /// kinetail's own log.
     pub log: LogSettings,
     /// In the order of the file.

@@ -61,9 +61,9 @@ pub enum ConnectError {
         /// What is wrong with it.
         what: String,
     },
-    /// Neither the destination nor the environment says where the stream is.
+    /// Neither the configuration nor the environment says where the service is.
     #[error(
-        "no region: set `region` on the destination, AWS_REGION, or a profile (or the metadata service did not answer)"
+        "no region: set `region` there, AWS_REGION, or a profile (or the metadata service did not answer)"
     )]
     NoRegion,
 }

@@ -1,6 +1,8 @@
 //! What is counted of delivery, per destination.
 
 mod by_shard;
+#[cfg(test)]
+mod tests;
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -61,6 +63,8 @@ pub struct Metrics {
     billed_units: Family<ByDestination, Counter>,
     billed_on_demand: Family<ByDestination, Counter>,
     retried_records: Family<ByDestination, Counter>,
+    delivered_entries: Family<ByDestination, Counter>,
+    service_errors: Family<ByDestination, Counter>,
     key_fallbacks: Family<ByDestination, Counter>,
     throttled: Family<ByDestination, Counter>,
     failed: Family<ByCode, Counter>,
@@ -83,6 +87,8 @@ impl Default for Metrics {
             billed_units: Family::default(),
             billed_on_demand: Family::default(),
             retried_records: Family::default(),
+            delivered_entries: Family::default(),
+            service_errors: Family::default(),
             key_fallbacks: Family::default(),
             throttled: Family::default(),
             failed: Family::default(),
@@ -112,6 +118,16 @@ impl Metrics {
             "Payload of the records that the destination acknowledged, before base64",
             Unit::Bytes,
             self.delivered_bytes.clone(),
+        );
+        registry.register(
+            "delivered_entries",
+            "Records of the service that it took",
+            self.delivered_entries.clone(),
+        );
+        registry.register(
+            "service_errors",
+            "Requests that ended in an error as a whole, throttling apart",
+            self.service_errors.clone(),
         );
         registry.register(
             "billed_units",
@@ -199,6 +215,8 @@ impl Metrics {
             billed_units: self.billed_units.get_or_create_owned(&by),
             billed_on_demand: self.billed_on_demand.get_or_create_owned(&by),
             retried_records: self.retried_records.get_or_create_owned(&by),
+            delivered_entries: self.delivered_entries.get_or_create_owned(&by),
+            service_errors: self.service_errors.get_or_create_owned(&by),
             key_fallbacks: self.key_fallbacks.get_or_create_owned(&by),
             throttled: self.throttled.get_or_create_owned(&by),
             failed: self.failed.clone(),
@@ -230,6 +248,8 @@ pub struct DestinationMetrics {
     billed_units: Counter<u64, AtomicU64>,
     billed_on_demand: Counter<u64, AtomicU64>,
     retried_records: Counter<u64, AtomicU64>,
+    delivered_entries: Counter<u64, AtomicU64>,
+    service_errors: Counter<u64, AtomicU64>,
     key_fallbacks: Counter<u64, AtomicU64>,
     throttled: Counter<u64, AtomicU64>,
     failed: Family<ByCode, Counter>,
@@ -307,6 +327,9 @@ impl DestinationMetrics {
         for (failure, entries) in &settled.failures {
             self.failed(failure, *entries);
         }
+        let taken = request.entries.len().saturating_sub(settled.failed_entries());
+        self.delivered_entries.inc_by(taken as u64);
+        self.service_errors.inc_by(u64::from(settled.service_error));
         match settled.outcome(request) {
             RequestOutcome::Taken => self.taken.inc(),
             RequestOutcome::Partial => self.partial.inc(),
@@ -349,73 +372,5 @@ impl DestinationMetrics {
     fn by_code(&self, code: &str) -> ByCode {
         let plain = code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         ByCode { destination: self.name.clone(), code: if plain { code } else { "other" }.to_owned() }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::time::Instant;
-
-    use super::super::answer::{Answer, Outcome};
-    use super::super::dispatch::Next;
-    use super::super::refusal::Reason;
-    use super::super::retry::Backoff;
-    use super::super::settings::Packing;
-    use super::super::shape::Shape;
-    use super::super::testing::{firehose, sized};
-    use super::*;
-
-    #[test]
-    fn an_answer_is_counted_entry_by_entry() {
-        let metrics = Metrics::default();
-        let mut registry = Registry::with_prefix("kinetail");
-        metrics.register(&mut registry);
-        let archive = metrics.of(&"archive".into());
-
-        let backoff = Backoff::new(Duration::ZERO, Duration::ZERO);
-        let shape = Shape::firehose(&firehose(Packing::None));
-        let mut dispatcher = Dispatcher::new(shape, 1, backoff, fastrand::Rng::with_seed(1));
-        dispatcher.drain();
-        let now = Instant::now();
-        dispatcher.offer(sized(0, &[10; 5]), Duration::ZERO, now);
-        let Next::Send(request) = dispatcher.next(now) else {
-            panic!("nothing to send");
-        };
-        archive.sent(dispatcher.fill(&request));
-        archive.watch(&mut dispatcher);
-        let throttled = Failure::from_service("ServiceUnavailableException", "", 200);
-        let answer = Answer::from(Outcome::Judged(vec![(1, throttled.clone()), (2, throttled)]));
-        let settled = dispatcher.answered(request.id, answer, now);
-        archive.answered(&request, &settled, Duration::from_millis(30));
-        archive.refused(&[Refused { run: sized(9, &[1]), reason: Reason::TooLarge { size: 2, limit: 1 } }]);
-
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-        for line in [
-            r#"kinetail_delivered_records_total{destination="archive"} 3"#,
-            r#"kinetail_delivered_bytes_total{destination="archive"} 30"#,
-            r#"kinetail_billed_units_total{destination="archive"} 3"#,
-            r#"kinetail_billed_on_demand_bytes_total{destination="archive"} 0"#,
-            r#"kinetail_retried_records_total{destination="archive"} 2"#,
-            r#"kinetail_throttled_entries_total{destination="archive"} 2"#,
-            r#"kinetail_failed_entries_total{destination="archive",code="ServiceUnavailableException"} 2"#,
-            r#"kinetail_refused_records_total{destination="archive",code="RecordTooLarge"} 1"#,
-            r#"kinetail_requests_total{destination="archive",outcome="partial"} 1"#,
-            r#"kinetail_requests_total{destination="archive",outcome="failed"} 0"#,
-            r#"kinetail_request_duration_seconds_bucket{le="0.05",destination="archive"} 1"#,
-            r#"kinetail_request_fill_ratio_bucket{le="0.01",destination="archive"} 1"#,
-            r#"kinetail_requests_in_flight{destination="archive"} 1"#,
-            r#"kinetail_requests_allowed{destination="archive"} 1"#,
-            r#"kinetail_learned_rate_bytes_per_second{destination="archive"} 0"#,
-        ] {
-            assert!(text.lines().any(|found| found == line), "{line}\nis not in\n{text}");
-        }
-    }
-
-    #[test]
-    fn a_strange_code_makes_no_time_series_of_its_own() {
-        let archive = Metrics::default().of(&"archive".into());
-        assert_eq!(archive.by_code("<html> no code").code, "other");
-        assert_eq!(archive.by_code("InternalFailure").code, "InternalFailure");
     }
 }

@@ -21,6 +21,7 @@ mod answer;
 mod aws;
 mod batch;
 pub mod body;
+mod cloudwatch;
 mod concurrency;
 mod directory;
 mod dispatch;
@@ -48,6 +49,7 @@ mod testing;
 
 pub use answer::{Answer, Class, Failure, Outcome, classify};
 pub use aws::{ConnectError, HttpClients, InstanceDescription, InstanceMetadata};
+pub use cloudwatch::{CloudWatch, CloudWatchClient, Datum, Measured, MetricPattern, MetricUnit, batches};
 pub use directory::LocalDirectory;
 pub use dispatch::{Dispatcher, Next};
 pub use entry::{Entry, Request};

@@ -2,13 +2,14 @@
 //!
 //! Every call that kinetail makes stands here: PutRecordBatch or PutRecords to deliver, DescribeDeliveryStream or
 //! DescribeStreamSummary for the preflight, GenerateDataKey where a data stream is encrypted with a key of the
-//! user's, AssumeRole for each role. A delivery stream uses its key by a grant of its own, and metrics are served
-//! and never pushed, so neither needs anything.
+//! user's, AssumeRole for each role, PutMetricData where metrics are sent to CloudWatch. A delivery stream uses its key by a
+//! grant of its own, so that needs nothing.
 
 use std::fmt;
 
 use serde_json::{Value, json};
 
+use super::cloudwatch::CloudWatch;
 use super::settings::{Aws, Destination};
 use crate::source::DestinationName;
 
@@ -110,14 +111,15 @@ impl Policy {
     }
 }
 
-/// What each identity must be allowed, in the order of the configuration. Empty where no destination is a service
-/// of AWS.
+/// What each identity must be allowed, in the order of the configuration and CloudWatch last. Empty where nothing of it is
+/// a service of AWS.
 ///
 /// # Errors
 ///
 /// All that keeps a resource from being named exactly.
 pub fn policies<'a>(
     destinations: impl IntoIterator<Item = (&'a DestinationName, &'a Destination)>,
+    cloudwatch: Option<&CloudWatch>,
     known: &Surroundings,
 ) -> Result<Vec<Policy>, Vec<PolicyError>> {
     let mut made: Vec<Policy> = Vec::new();
@@ -175,6 +177,15 @@ pub fn policies<'a>(
                 }
             }
         }
+    }
+    if let Some(cloudwatch) = cloudwatch {
+        // The action knows no resources; the namespace is what it can be held to.
+        identity(&mut made, &cloudwatch.aws).statements.push(Statement {
+            sid: "PutMetrics".to_owned(),
+            action: "cloudwatch:PutMetricData",
+            resources: vec!["*".to_owned()],
+            condition: Some(json!({"StringEquals": {"cloudwatch:namespace": cloudwatch.namespace}})),
+        });
     }
     errors
         .extend(keys.iter().map(|(name, _)| PolicyError::Key(name.clone(), "there is no such destination")));
@@ -267,7 +278,7 @@ mod tests {
     ) -> Result<Vec<(String, Value)>, Vec<String>> {
         let named: Vec<(DestinationName, &Destination)> =
             destinations.iter().map(|(name, to)| (DestinationName::from(*name), to)).collect();
-        match policies(named.iter().map(|(name, to)| (name, *to)), known) {
+        match policies(named.iter().map(|(name, to)| (name, *to)), None, known) {
             Ok(made) => Ok(made
                 .iter()
                 .map(|policy| (policy.identity.to_string(), policy.document()["Statement"].clone()))
@@ -326,6 +337,30 @@ mod tests {
             json!(["arn:aws:kinesis:eu-central-1:333333333333:stream/audit"])
         );
         assert_eq!(made[3].0, "the identity of the profile other");
+    }
+
+    #[test]
+    fn metrics_may_be_put_into_their_namespace_alone_by_who_puts_them() {
+        let role = "arn:aws:iam::222222222222:role/metrics";
+        let cloudwatch = CloudWatch {
+            namespace: "Shop/Logs".into(),
+            interval: std::time::Duration::from_secs(60),
+            agent_metrics: true,
+            metrics: Vec::new(),
+            dimensions: Vec::new(),
+            aws: Aws { role_arn: Some(role.into()), ..Aws::default() },
+        };
+        let made = policies([], Some(&cloudwatch), &Surroundings::default()).unwrap();
+        assert_eq!(made[0].document()["Statement"][0]["Action"], json!(["sts:AssumeRole"]));
+        assert_eq!(made[1].identity, Identity::Role(role.into()));
+        let put = json!([{
+            "Sid": "PutMetrics",
+            "Effect": "Allow",
+            "Action": ["cloudwatch:PutMetricData"],
+            "Resource": ["*"],
+            "Condition": {"StringEquals": {"cloudwatch:namespace": "Shop/Logs"}},
+        }]);
+        assert_eq!(made[1].document()["Statement"], put);
     }
 
     #[test]

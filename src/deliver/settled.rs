@@ -32,6 +32,8 @@ pub struct Settled {
     pub retried_records: usize,
     /// The failures by code, with the number of the service's records that each concerns, for metrics and logs.
     pub failures: Vec<(Failure, usize)>,
+    /// The request failed as a whole, and not because there was too much of it.
+    pub service_error: bool,
     /// What went to each shard of a data stream; under none what went to shards beyond those that are counted alone.
     pub shards: BTreeMap<Option<Shard>, ShardCount>,
     /// Shards that are not counted alone any more, as no answer named them for long.

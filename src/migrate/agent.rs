@@ -90,6 +90,9 @@ struct Global {
     kinesis: Vec<Entry>,
 }
 
+/// Where the Agent puts its metrics unless it is told.
+const AGENT_NAMESPACE: &str = "AWSKinesisAgent";
+
 impl Global {
     fn of(keys: &mut Taken<'_>, draft: &mut Draft) -> Self {
         if let Some(level) = keys.text("log.level") {
@@ -104,14 +107,16 @@ impl Global {
         }
         let role = keys.text("assumeRoleARN");
         let external = keys.text("assumeRoleExternalId");
-        let mut of = |service: &str| {
+        let emits = keys.switch("cloudwatch.emitMetrics", true, draft);
+        let namespace = keys.text("cloudwatch.namespace").unwrap_or_else(|| AGENT_NAMESPACE.to_owned());
+        let mut of = |service: &str, host: &str| {
             let mut entries = Vec::new();
             if let Some(endpoint) = keys.text(&format!("{service}.endpoint")) {
                 let has_scheme = endpoint.contains("://");
                 let endpoint = if has_scheme { endpoint } else { format!("https://{endpoint}") };
                 // The region in the name of the service's own endpoint.
                 let region = endpoint
-                    .split_once(&format!("://{service}."))
+                    .split_once(&format!("://{host}."))
                     .and_then(|(_, rest)| rest.split_once(".amazonaws.com"))
                     .map(|(region, _)| region.to_owned());
                 match region {
@@ -119,7 +124,9 @@ impl Global {
                     _ => entries.push(Entry::new("endpoint", endpoint.trim_end_matches('/'))),
                 }
             }
-            if let Some(region) = keys.text(&format!("{service}.region")) {
+            // There is no such key for CloudWatch.
+            let region = (host == service).then(|| keys.text(&format!("{service}.region"))).flatten();
+            if let Some(region) = region {
                 entries.retain(|entry: &Entry| entry.key != "region");
                 entries.push(Entry::new("region", region));
             }
@@ -129,7 +136,18 @@ impl Global {
             }
             entries
         };
-        Self { firehose: of("firehose"), kinesis: of("kinesis") }
+        let (firehose, kinesis) = (of("firehose", "firehose"), of("kinesis", "kinesis"));
+        // Taken in any case, so that they are not told where there is nothing that they are for.
+        let of_cloudwatch = of("cloudwatch", "monitoring");
+        if emits {
+            let comment =
+                "The Agent's metrics under its names, and none beside them: `metrics` adds kinetail's own.";
+            let mut entries =
+                vec![Entry::new("namespace", namespace), Entry::commented(comment, "metrics", json!([]))];
+            entries.extend(of_cloudwatch);
+            draft.top.push(Entry::new("cloudwatch", entries));
+        }
+        Self { firehose, kinesis }
     }
 }
 

@@ -43,7 +43,6 @@ const fn no(key: &'static str, why: &'static str) -> Known {
     Known { key, why }
 }
 
-const NO_CLOUDWATCH: &str = "kinetail sends CloudWatch nothing; its metrics are at /metrics (section admin)";
 const OWN_POOL: &str = "max_in_flight of a destination bounds its requests; it adapts by itself";
 const OWN_POSITIONS: &str = "positions are kept in data_dir, of all files";
 const OWN_LOG: &str = "kinetail's log goes to standard error, for the journal or the container's log";
@@ -60,9 +59,9 @@ pub(super) static AGENT_GLOBAL: Table = Table {
             "sts.endpoint",
             "the endpoint of STS is the region's; AWS_ENDPOINT_URL_STS in the environment sets another",
         ),
-        no("cloudwatch.emitMetrics", NO_CLOUDWATCH),
-        no("cloudwatch.endpoint", NO_CLOUDWATCH),
-        no("cloudwatch.namespace", NO_CLOUDWATCH),
+        yes("cloudwatch.emitMetrics"),
+        yes("cloudwatch.endpoint"),
+        yes("cloudwatch.namespace"),
         yes("assumeRoleARN"),
         yes("assumeRoleExternalId"),
         no(

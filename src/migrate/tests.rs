@@ -57,6 +57,32 @@ fn every_key_of_a_source_is_told_in_the_comments_or_known_to_be_carried_over() {
 }
 
 #[test]
+fn the_agents_metrics_go_where_it_sent_them_unless_it_sent_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let migrated = |keys: &str| {
+        let path = folder.path().join("agent.json");
+        let flow = r#"{"filePattern": "/var/log/a.log", "deliveryStream": "a"}"#;
+        std::fs::write(&path, format!(r#"{{{keys} "flows": [{flow}]}}"#)).unwrap();
+        let migrated = migrate(&path, None).unwrap();
+        assert_eq!(migrated.left_out, 0, "{}", migrated.text);
+        config::parse(&migrated.text, "test", &|_| None).unwrap().config.cloudwatch
+    };
+    let usual = migrated("").expect("the Agent sends them unless it is told not to");
+    assert_eq!((usual.namespace.as_str(), usual.agent_metrics), ("AWSKinesisAgent", true));
+    assert!(usual.metrics.is_empty() && usual.aws.region.is_none());
+    let elsewhere = r#""cloudwatch.namespace": "Shop", "cloudwatch.endpoint": "vpce-1.monitoring.eu-west-1.vpce.amazonaws.com","#;
+    let elsewhere = migrated(elsewhere).unwrap();
+    assert_eq!(elsewhere.namespace, "Shop");
+    let endpoint = elsewhere.aws.endpoint.unwrap();
+    assert_eq!(endpoint, "https://vpce-1.monitoring.eu-west-1.vpce.amazonaws.com");
+    let own = r#""cloudwatch.endpoint": "https://monitoring.eu-west-1.amazonaws.com/","#;
+    let own = migrated(own).unwrap().aws;
+    assert_eq!((own.region.as_deref(), own.endpoint), (Some("eu-west-1"), None));
+    let none = r#""cloudwatch.emitMetrics": false, "cloudwatch.endpoint": "https://h", "cloudwatch.namespace": "Shop","#;
+    assert_eq!(migrated(none), None);
+}
+
+#[test]
 fn what_is_no_source_is_refused_with_what_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let refused = |name: &str, text: &str| {

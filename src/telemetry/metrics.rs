@@ -1,6 +1,6 @@
 //! The registry of metrics, and what the process itself takes.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 use std::{fmt, fs};
 
@@ -65,7 +65,8 @@ impl ProcessMetrics {
     fn measure(&self) {
         let spent = clock_gettime(ClockId::ProcessCPUTime);
         let spent = spent.tv_sec as f64 + spent.tv_nsec as f64 / 1e9;
-        self.cpu.inc_by((spent - self.cpu.get()).max(0.0));
+        // Several may look at once. Numbers that are not negative are in the order of their bits.
+        self.cpu.inner().fetch_max(spent.to_bits(), Ordering::Relaxed);
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         self.memory.set(resident(&status).unwrap_or_default());
         // One of them is the folder itself.

@@ -11,6 +11,7 @@ mod limit;
 mod liveness;
 pub mod logging;
 pub mod metrics;
+mod names;
 pub mod panics;
 pub mod service_manager;
 pub mod status;
@@ -18,4 +19,5 @@ mod summary;
 
 pub use limit::Suppressed;
 pub use liveness::{Heartbeat, Liveness};
+pub use names::NAMES;
 pub use summary::{Summary, Sums};

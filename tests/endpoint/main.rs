@@ -7,6 +7,7 @@ mod support;
 mod account;
 mod faults;
 mod limits;
+mod metrics;
 mod protocol;
 
 use aws_sdk_firehose::error::ProvideErrorMetadata;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use aws_credential_types::Credentials;
+use aws_sdk_cloudwatch::Client as CloudWatch;
 use aws_sdk_firehose::Client as Firehose;
 use aws_sdk_firehose::config::{BehaviorVersion, Region, retry::RetryConfig};
 use aws_sdk_kinesis::Client as Kinesis;
@@ -66,6 +67,20 @@ pub fn kinesis(place: impl Into<Place>) -> Kinesis {
         .retry_config(RetryConfig::disabled())
         .build();
     Kinesis::from_conf(config)
+}
+
+/// A client that makes one attempt a call.
+pub fn cloudwatch(place: impl Into<Place>) -> CloudWatch {
+    let place = place.into();
+    let config = aws_sdk_cloudwatch::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::from_static(REGION))
+        .credentials_provider(credentials())
+        .http_client(http_client(&place))
+        .endpoint_url(place.url)
+        .retry_config(RetryConfig::disabled())
+        .build();
+    CloudWatch::from_conf(config)
 }
 
 fn credentials() -> Credentials {

@@ -11,6 +11,7 @@
 //! - Its Kinesis takes at most 5 MiB a call and 1 MiB a record, and counts a key's characters, not its bytes.
 //! - Called on several threads, its Kinesis loses records; so calls wait for each other (`moto_server.py`).
 //! - It checks no signature, and knows no throttling.
+//! - It does not know the protocol in which the SDK speaks to CloudWatch; `moto_server.py` says it in one that it knows.
 
 use std::fs::{self, File};
 use std::io;
@@ -54,6 +55,15 @@ pub struct DataRecord {
     pub partition_key: String,
     #[serde(deserialize_with = "base64")]
     pub data: Vec<u8>,
+}
+
+/// A metric of CloudWatch, with what was put within the hour.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SentMetric {
+    pub name: String,
+    pub dimensions: std::collections::BTreeMap<String, String>,
+    pub sum: f64,
+    pub units: Vec<String>,
 }
 
 impl Moto {
@@ -127,6 +137,11 @@ impl Moto {
     /// All records of a data stream, KPL aggregates taken apart by AWS' own library.
     pub async fn user_records(&self, stream: &str) -> Vec<DataRecord> {
         self.run(&["user-records", stream], "").await
+    }
+
+    /// All metrics of a namespace of CloudWatch.
+    pub async fn metrics(&self, namespace: &str) -> Vec<SentMetric> {
+        self.run(&["metrics", namespace], "").await
     }
 
     /// What the consumers in this folder make of everything that is here.

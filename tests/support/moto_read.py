@@ -7,6 +7,7 @@ list of base64 texts (put-batch) or of [partition key, base64] pairs (put-record
 """
 
 import base64
+import datetime
 import json
 import sys
 
@@ -36,6 +37,7 @@ class Moto:
         self.s3 = client("s3")
         self.firehose = client("firehose")
         self.kinesis = client("kinesis")
+        self.cloudwatch = client("cloudwatch")
 
     def create_delivery_stream(self, name, bucket, prefix):
         """Makes the bucket too."""
@@ -122,6 +124,43 @@ class Moto:
                 )
         return found
 
+    def metrics(self, namespace):
+        """All metrics of a namespace, each with the sum and unit of what was put within the hour."""
+        pages = self.cloudwatch.get_paginator("list_metrics").paginate(
+            Namespace=namespace
+        )
+        now = datetime.datetime.now(datetime.timezone.utc)
+        hour = datetime.timedelta(hours=1)
+        # moto lists a metric once for each of its values.
+        metrics = {
+            (
+                metric["MetricName"],
+                tuple((it["Name"], it["Value"]) for it in metric["Dimensions"]),
+            )
+            for page in pages
+            for metric in page["Metrics"]
+        }
+        found = []
+        for name, dimensions in sorted(metrics):
+            points = self.cloudwatch.get_metric_statistics(
+                Namespace=namespace,
+                MetricName=name,
+                Dimensions=[{"Name": of, "Value": is_} for of, is_ in dimensions],
+                StartTime=now - hour,
+                EndTime=now + hour,
+                Period=60,
+                Statistics=["Sum"],
+            )["Datapoints"]
+            found.append(
+                {
+                    "name": name,
+                    "dimensions": dict(dimensions),
+                    "sum": sum(point["Sum"] for point in points),
+                    "units": sorted({point["Unit"] for point in points}),
+                }
+            )
+        return found
+
     def _read(self, stream):
         shards = self.kinesis.list_shards(StreamName=stream)["Shards"]
         for shard in sorted(shard["ShardId"] for shard in shards):
@@ -150,6 +189,7 @@ def main():
         "objects": Moto.objects,
         "records": Moto.records,
         "user-records": Moto.user_records,
+        "metrics": Moto.metrics,
     }
     json.dump(commands[command](Moto(url), *arguments), sys.stdout)
 

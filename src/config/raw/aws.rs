@@ -130,6 +130,46 @@ pub(super) fn read_sts(text: &str, what: &str, longest: usize, others: &str) -> 
     }
 }
 
+/// Namespace of the CloudWatch API: 1 to 255 characters, of those that its user guide lists ("CloudWatch concepts").
+pub(super) fn read_namespace(text: &str) -> Result<String, String> {
+    let fits = (1..=255).contains(&text.len()) && only(text, ".-_/#: ") && !text.trim().is_empty();
+    if text.starts_with("AWS/") {
+        return Err(format!("{text:?} begins with AWS/, which is for the services of AWS"));
+    }
+    if fits && !text.starts_with(':') {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "{text:?} is not a namespace; CloudWatch allows 1 to 255 of A-Z a-z 0-9 . - _ / # : and blanks, no colon first"
+        ))
+    }
+}
+
+/// Name of a Dimension of the CloudWatch API.
+pub(in super::super) fn read_dimension_name(text: &str) -> Result<String, String> {
+    if is_dimension(text, 255) && !text.starts_with(':') {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "{text:?} is not the name of a dimension; CloudWatch allows 1 to 255 characters of ASCII, no colon first"
+        ))
+    }
+}
+
+/// Value of a Dimension of the CloudWatch API.
+pub(super) fn read_dimension_value(text: &str) -> Result<String, String> {
+    if is_dimension(text, 1024) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{text:?} is not a dimension's value; CloudWatch allows 1 to 1024 characters of ASCII"))
+    }
+}
+
+fn is_dimension(text: &str, longest: usize) -> bool {
+    let visible = |byte: u8| (b' '..=b'~').contains(&byte);
+    (1..=longest).contains(&text.len()) && text.bytes().all(visible) && !text.trim().is_empty()
+}
+
 fn is_account(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
@@ -191,6 +231,18 @@ mod tests {
     fn a_hash_key_is_a_number_of_128_bits() {
         let most = u128::MAX.to_string();
         check("hash-key", &["0", &most, "${shard}"], &["", "-1", "+1", "0x1", &format!("{most}0"), "${}"]);
+    }
+
+    #[test]
+    fn namespaces_and_dimensions_are_such_as_cloudwatch_takes() {
+        check(
+            "cloudwatch-namespace",
+            &["kinetail", "Shop/Logs", "a b#c:d"],
+            &["", " ", ":a", "AWS/Logs", "ä", "a,b", &"x".repeat(256)],
+        );
+        check("cloudwatch-dimension", &["node-1", "a, b"], &["", "  ", "ä", "a\tb", &"x".repeat(1025)]);
+        assert!(super::read_dimension_name("Node").is_ok());
+        assert!(super::read_dimension_name(":Node").is_err());
     }
 
     #[test]

@@ -6,16 +6,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::limits::{DeadLetters, Queue, RateLimits, RetryPauses};
-use super::list::List;
 use super::records::{
     AggregatedRecord, AggregationKind, OrderingKind, PackedRecord, PackingKind, RecordCompression,
 };
-use super::role::ChainedRole;
-use super::scalar::{
-    Endpoint, ExternalId, FilePath, FirehoseStream, HashKey, Key, KinesisStream, Region, RoleArn,
-    SessionName, Size, Time,
-};
-use crate::deliver::Aws;
+use super::scalar::{FilePath, FirehoseStream, HashKey, Key, KinesisStream, Size, Time};
+use super::service::aws_service;
 use crate::units::ByteSize;
 
 /// A place where records go, by its `type`.
@@ -30,91 +25,10 @@ pub(crate) enum Destination {
     Directory(Directory),
 }
 
-/// A destination that is a service of AWS: its own keys, those that all of them have, and its own again.
-macro_rules! aws_destination {
-    (
-        $(#[$attribute:meta])*
-        pub(crate) struct $name:ident {
-            { $($own:tt)* }
-            { $($later:tt)* }
-        }
-    ) => {
-        $(#[$attribute])*
-        #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
-        #[serde(deny_unknown_fields)]
-        pub(crate) struct $name {
-            $($own)*
-            /// Where the stream is. From the environment, the profile or the instance unless said.
-            #[schemars(example = &"eu-central-1")]
-            pub(crate) region: Option<Region>,
-            /// A URL in place of the service's own, such as a VPC interface endpoint's.
-            #[schemars(example = &"https://vpce-0a1b.firehose.eu-central-1.vpce.amazonaws.com")]
-            pub(crate) endpoint: Option<Endpoint>,
-            /// A PEM file with the certificates to trust in place of the system's. The variable
-            /// `AWS_CA_BUNDLE` unless said.
-            #[schemars(example = &"/etc/pki/tls/certs/proxy.pem")]
-            pub(crate) ca_bundle: Option<FilePath>,
-            /// Use the service's FIPS 140 endpoint. The variable `AWS_USE_FIPS_ENDPOINT` unless said. Not with
-            /// `endpoint`, which says all.
-            pub(crate) fips: Option<bool>,
-            /// Use the service's dual-stack endpoint, which has IPv6 too. The variable
-            /// `AWS_USE_DUALSTACK_ENDPOINT` unless said. Not with `endpoint`.
-            pub(crate) dual_stack: Option<bool>,
-            /// A profile of the AWS configuration and credentials files.
-            #[schemars(example = &"logging")]
-            pub(crate) profile: Option<super::Text>,
-            /// Roles to assume one after the other before `role_arn`, each with the credentials of the one
-            /// before. Each is a map of `role_arn` and, where they are needed, `external_id` and `session_name`.
-            #[serde(default)]
-            #[schemars(example = serde_json::json!([
-                {"role_arn": "arn:aws:iam::111122223333:role/hop", "external_id": "x-1"}
-            ]))]
-            pub(crate) role_chain: List<ChainedRole>,
-            /// A role to assume with the credentials that were found.
-            #[schemars(example = &"arn:aws:iam::123456789012:role/logs")]
-            pub(crate) role_arn: Option<RoleArn>,
-            /// The external id that the role's trust policy asks for: 2 to 1224 characters. Only with
-            /// `role_arn`.
-            #[schemars(example = &"kinetail-prod")]
-            pub(crate) external_id: Option<ExternalId>,
-            /// The name of the assumed role's session, seen in CloudTrail: 2 to 64 characters, `kinetail`
-            /// unless said. Only with `role_arn`.
-            #[schemars(example = &"kinetail")]
-            pub(crate) session_name: Option<SessionName>,
-            /// How long a connection may take to open. The SDK's own limit unless said.
-            #[schemars(example = &"3s", extend("x-limits" = {"min": "1ms", "max": "5m"}))]
-            pub(crate) connect_timeout: Option<Time>,
-            /// How long one request may take from start to end. The SDK's own limit unless said.
-            #[schemars(example = &"30s", extend("x-limits" = {"min": "1ms", "max": "15m"}))]
-            pub(crate) request_timeout: Option<Time>,
-            $($later)*
-        }
-
-        impl $name {
-            /// Where the service is and who asks.
-            pub(crate) fn aws(&self) -> Aws {
-                Aws {
-                    region: self.region.as_ref().map(|region| region.0.clone()),
-                    endpoint: self.endpoint.as_ref().map(|endpoint| endpoint.0.clone()),
-                    ca_bundle: self.ca_bundle.as_ref().map(|path| path.0.clone()),
-                    fips: self.fips,
-                    dual_stack: self.dual_stack,
-                    profile: self.profile.as_ref().map(|profile| profile.0.clone()),
-                    role_chain: self.role_chain.iter().filter_map(|(_, role)| role.made()).collect(),
-                    role_arn: self.role_arn.as_ref().map(|arn| arn.0.clone()),
-                    external_id: self.external_id.as_ref().map(|id| id.0.clone()),
-                    session_name: self.session_name.as_ref().map(|name| name.0.clone()),
-                    connect_timeout: self.connect_timeout.as_ref().map(|time| time.0),
-                    request_timeout: self.request_timeout.as_ref().map(|time| time.0),
-                }
-            }
-        }
-    };
-}
-
-aws_destination! {
+aws_service! {
     /// An Amazon Data Firehose delivery stream.
     pub(crate) struct Firehose {
+        "https://vpce-0a1b.firehose.eu-central-1.vpce.amazonaws.com",
         {
             /// The delivery stream's name: 1 to 64 of `A-Z a-z 0-9 _ . -`.
             #[schemars(
@@ -195,9 +109,10 @@ impl Default for FirehoseBatch {
     }
 }
 
-aws_destination! {
+aws_service! {
     /// An Amazon Kinesis data stream.
     pub(crate) struct Kinesis {
+        "https://vpce-0a1b.kinesis.eu-central-1.vpce.amazonaws.com",
         {
             /// The data stream's name (1 to 128 of `A-Z a-z 0-9 _ . -`) or ARN. An ARN moves the requests to
             /// a host name of the account's own: use the name unless that is wanted.

@@ -7,6 +7,7 @@
 
 mod aws;
 mod cases;
+mod cloudwatch;
 mod condition;
 mod destinations;
 mod limits;
@@ -18,12 +19,15 @@ mod records;
 mod role;
 mod routes;
 mod scalar;
+mod service;
 mod steps;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(super) use aws::read_dimension_name;
 pub(super) use cases::{Case, Cases, Expected};
+pub(super) use cloudwatch::CloudWatch;
 pub(super) use condition::{Condition, FieldTest};
 pub(super) use destinations::{CompressionKind, Destination, Directory, Firehose, Kinesis};
 pub(super) use limits::{DeadLetters, Queue, RetryPauses, WhenLettersFull, WhenQueueFull};
@@ -37,7 +41,8 @@ pub(super) use record::{NameOrOff, PresetOfRecord, Record, RecordNames};
 pub(super) use records::{AggregationKind, OrderingKind, PackingKind, RecordCompression};
 pub(super) use routes::{FormatName, PodMatch, Rate, RateOf, Route, StartPosition, Target, WhenRateExceeded};
 pub(super) use scalar::{
-    FieldName, FilePath, Folder, Form, Glob, Listen, LogFilter, Name, NameGlob, Regex, Size, Text, Time,
+    DimensionValue, FieldName, FilePath, Folder, Form, Glob, Listen, LogFilter, Name, NameGlob, Regex, Size,
+    Text, Time,
 };
 pub(super) use steps::{
     AddBrackets, BesideStep, OnErrorName, PresetName, Redact, Step, StepAction, TimeStep,
@@ -71,6 +76,8 @@ pub(super) struct File {
     pub(super) drain_timeout: Time,
     /// The admin port with `/metrics`, `/livez`, `/readyz` and `/api/status`. Without this section there is none.
     pub(super) admin: Option<Admin>,
+    /// Metrics to Amazon CloudWatch. Without this section there are none.
+    pub(super) cloudwatch: Option<CloudWatch>,
     /// kinetail's own log, on standard error.
     pub(super) log: Log,
     /// How the records of all routes lie that do not say it themselves.
@@ -104,6 +111,7 @@ impl Default for File {
             buffer: Buffer::default(),
             drain_timeout: Time(std::time::Duration::from_secs(20)),
             admin: None,
+            cloudwatch: None,
             log: Log::default(),
             record: Record::default(),
             destinations: None,

@@ -10,9 +10,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::aws::{
-    read_endpoint, read_firehose_stream, read_hash_key, read_kinesis_stream, read_partition_key, read_region,
-    read_role_arn, read_sts,
+    read_dimension_value, read_endpoint, read_firehose_stream, read_hash_key, read_kinesis_stream,
+    read_namespace, read_partition_key, read_region, read_role_arn, read_sts,
 };
+use crate::deliver::MetricPattern;
 use crate::kubernetes::NamePattern;
 use crate::process;
 use crate::tail::Pattern;
@@ -144,6 +145,15 @@ scalars! {
     /// The name of an assumed role's session.
     SessionName(String), "session-name", "a session's name",
         |text| read_sts(text, "a session's name", 64, "+=,.@-_"), Clone::clone;
+    /// A namespace of CloudWatch.
+    Namespace(String), "cloudwatch-namespace", "a namespace of CloudWatch such as kinetail",
+        read_namespace, Clone::clone;
+    /// The value of a dimension of CloudWatch.
+    DimensionValue(String), "cloudwatch-dimension", "the value of a dimension",
+        read_dimension_value, Clone::clone;
+    /// A name of metrics.
+    MetricName(MetricPattern), "metric-name", "the name of a metric such as kinetail_lag_seconds, or kinetail_lag_*",
+        MetricPattern::new, |name| name.as_str().to_owned();
     /// An address and port to listen on.
     Listen(SocketAddr), "listen-address", "an address and port such as 127.0.0.1:9602",
         read_listen, ToString::to_string;

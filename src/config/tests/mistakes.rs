@@ -46,7 +46,7 @@ routes:
     let packing = format!("8:3: destinations.archive.packing: {PACKING}");
     let expected = [
         "2:1: data_dirr: unknown key; did you mean `data_dir`?; allowed here: data_dir, watch_config, host, tail, buffer, \
-         drain_timeout, admin, log, record, destinations, routes, tests",
+         drain_timeout, admin, cloudwatch, log, record, destinations, routes, tests",
         r#"4:13: tail.max_line: "1 MegaByte" is not a size; write it like 512KiB, 64MiB or 4GiB"#,
         r#"5:10: tail.watch: "inotify" is not known here; allowed: auto, poll"#,
         "6:16: tail.rotate_wait: a time such as 500ms or 5s is needed here, not `5`",
@@ -194,10 +194,27 @@ routes: [{files: /x, to: [d, d]}]"
   endpoint: 'https://h', role_chain: [{role_arn: 'arn:aws:iam::123456789012:role/hop'}, {external_id: x-1}]}}
 routes: [{files: /x, to: d}]"
                 .to_owned(),
-            "1:68: destinations.d.fips: has no effect on a destination with an endpoint of its own; leave it out, or \
+            "1:68: destinations.d.fips: has no effect beside an endpoint, which says all; leave it out, or \
              name the endpoint that is meant\n\
              2:38: destinations.d.role_chain: leads to no role; the last one to assume is said by role_arn\n\
              2:89: destinations.d.role_chain[1].role_arn: is missing; name the role to assume",
+        ),
+        (
+            "cloudwatch: {namespace: AWS/x, metrics: [kinetail_lag_secs, 'kinetail_lag*'], dimensions: {':a': b, c: ä},
+  external_id: x-1, fips: true, endpoint: 'https://h'}
+destinations: {d: {type: directory, path: x}}
+routes: [{files: /x, to: d}]"
+                .to_owned(),
+            "1:25: cloudwatch.namespace: \"AWS/x\" begins with AWS/, which is for the services of AWS\n\
+             1:42: cloudwatch.metrics[0]: there is no metric \"kinetail_lag_secs\"; did you mean `kinetail_lag_seconds`?; \
+             docs/metrics.md has all of them\n\
+             1:92: cloudwatch.dimensions.\":a\": \":a\" is not the name of a dimension; CloudWatch allows 1 to 255 \
+             characters of ASCII, no colon first\n\
+             1:104: cloudwatch.dimensions.c: \"ä\" is not a dimension's value; CloudWatch allows 1 to 1024 \
+             characters of ASCII\n\
+             2:16: cloudwatch.external_id: is for assuming a role; say which by role_arn\n\
+             2:27: cloudwatch.fips: has no effect beside an endpoint, which says all; leave it out, or name the \
+             endpoint that is meant",
         ),
         (
             "destinations: {'a/b': {type: directory, path: x}}\nroutes: [{files: [], to: []}]".to_owned(),

@@ -205,6 +205,12 @@ fn an_empty_section_is_as_good_as_none() {
     assert_eq!(config.tail, crate::tail::TailSettings::default());
     assert_eq!(config.admin, None);
     assert_eq!(good(&with("admin: {}")).admin, Some(AdminSettings::default()));
+    assert_eq!(config.cloudwatch, None);
+    assert_eq!(good(&with("cloudwatch:")).cloudwatch, None);
+    let cloudwatch = good(&with("cloudwatch: {}")).cloudwatch.expect("it is there");
+    assert_eq!((cloudwatch.namespace.as_str(), cloudwatch.interval.as_secs()), ("kinetail", 60));
+    assert!(cloudwatch.agent_metrics && cloudwatch.dimensions.is_empty());
+    assert!(cloudwatch.metrics.iter().any(|it| it.matches("kinetail_lag_seconds")));
 }
 
 #[test]

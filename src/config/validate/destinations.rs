@@ -238,7 +238,7 @@ impl Validator<'_> {
     }
 
     /// What says nothing, or too much, about the way to AWS.
-    fn aws(&mut self, path: &Path, aws: &Aws) {
+    pub(super) fn aws(&mut self, path: &Path, aws: &Aws) {
         let said = |path: Path, document: &Node| document.locate(&path).1 == path;
         if !aws.role_chain.is_empty() && aws.role_arn.is_none() && !said(path.key("role_arn"), self.document)
         {
@@ -247,7 +247,7 @@ impl Validator<'_> {
         }
         for (key, on) in [("fips", aws.fips), ("dual_stack", aws.dual_stack)] {
             if on == Some(true) && aws.endpoint.is_some() {
-                let message = "has no effect on a destination with an endpoint of its own; leave it out, or name the \
+                let message = "has no effect beside an endpoint, which says all; leave it out, or name the \
                                endpoint that is meant";
                 self.error(&path.key(key), message);
             }
@@ -255,7 +255,7 @@ impl Validator<'_> {
     }
 
     /// What concerns an assumed role needs a role.
-    fn need_role<A, B, C>(
+    pub(super) fn need_role<A, B, C>(
         &mut self,
         path: &Path,
         role: &Option<A>,

@@ -3,6 +3,7 @@
 //! `None` here, and is passed over without another word.
 
 mod cases;
+mod cloudwatch;
 mod condition;
 mod destinations;
 mod multiline;
@@ -50,6 +51,7 @@ pub(super) fn validate(
     let limits = Limits { max_message: usize::try_from(file.tail.max_line.0.0).unwrap_or(usize::MAX) };
     let routes = validator.routes(&root.key("routes"), routes.as_deref(), names.as_deref(), &layout, limits);
     let tests = validator.cases(&root.key("tests"), &file.tests, routes.as_deref(), names.as_deref());
+    let cloudwatch = file.cloudwatch.map(|typed| validator.cloudwatch(&root.key("cloudwatch"), &typed));
     let destinations = validator.destinations(&root.key("destinations"), entries?, &buffer);
     let routes = routes?;
     validator.warn_of_unused(&destinations, &routes);
@@ -65,6 +67,7 @@ pub(super) fn validate(
         admin: file
             .admin
             .map(|admin| AdminSettings { listen: admin.listen.0, stuck_after: admin.stuck_after.0 }),
+        cloudwatch,
         log: LogSettings {
             level: file.log.level.map(|level| level.0),
             format: match file.log.format {

@@ -33,6 +33,7 @@ impl Dispatcher {
     /// The request failed as a whole.
     fn failed(&mut self, request: InFlight, failure: Failure, now: Instant, settled: &mut Settled) {
         settled.note(&failure, request.entries.len());
+        settled.service_error = failure.class != Class::Throttled;
         match failure.class {
             Class::Poison => {
                 // The service answers; it is this request that it does not like.

@@ -6,6 +6,7 @@ use std::fmt;
 use bytes::Bytes;
 use memchr::memchr;
 
+use super::cloudwatch::PutMetrics;
 use super::kinesis::shard_id;
 use super::marker::Marker;
 use super::payload;
@@ -37,6 +38,10 @@ pub struct Account {
     pub last_refusal: Option<String>,
     /// Calls that wait at a gate now.
     pub waiting: usize,
+    /// Calls of CloudWatch whose metrics were taken.
+    pub metrics: Vec<PutMetrics>,
+    /// Calls of CloudWatch that a fault struck.
+    pub failed_metrics: u64,
     /// The access key ids that calls were signed with.
     pub access_keys: BTreeSet<String>,
 }

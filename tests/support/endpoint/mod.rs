@@ -1,6 +1,7 @@
-//! A test endpoint: Amazon Data Firehose and Amazon Kinesis Data Streams inside of the test's process.
+//! A test endpoint: Amazon Data Firehose, Amazon Kinesis Data Streams and, of Amazon CloudWatch, PutMetricData inside of the
+//! test's process.
 //!
-//! It speaks the services' protocol (AWS JSON 1.1 over HTTP/1.1, with TLS or without), holds every request
+//! It speaks the services' protocol (AWS JSON 1.1 over HTTP/1.1, with TLS or without; CloudWatch's is CBOR), holds every request
 //! against their published limits, answers as they do, injects faults on request and keeps an exact account of
 //! what it took. It needs nothing but its own folder, so benchmarks and examples can use it as well.
 //!
@@ -22,6 +23,7 @@
 
 mod account;
 mod certificates;
+mod cloudwatch;
 mod faults;
 pub mod firehose;
 pub mod kinesis;
@@ -50,6 +52,7 @@ use self::signature::Secrets;
 use self::stream::State;
 
 pub use self::account::{Accepted, Account, Keep, StreamAccount, Tally};
+pub use self::cloudwatch::{Metric, PutMetrics};
 pub use self::faults::{Fault, Gate, Rule, RuleId};
 pub use self::marker::Marker;
 pub use self::patience::patiently;
@@ -187,9 +190,17 @@ impl Endpoint {
         self.shared.change(|state| state.rules().withdraw(rule));
     }
 
+    /// From now on, this goes wrong with metrics, if anything: an answer, or hanging.
+    pub fn metrics_fault(&self, fault: Option<Fault>) {
+        self.shared.change(|state| state.metrics_fault = fault);
+    }
+
     /// From now on, nothing goes wrong.
     pub fn heal(&self) {
-        self.shared.change(|state| state.rules().clear());
+        self.shared.change(|state| {
+            state.rules().clear();
+            state.metrics_fault = None;
+        });
         self.shared.outage.send_replace(false);
     }
 

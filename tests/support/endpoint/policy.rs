@@ -36,3 +36,25 @@ pub(super) fn check(policy: &Value, head: &Parts, stream: &str) -> Result<(), Er
     );
     Err(ErrorAnswer::new(400, "AccessDeniedException", message))
 }
+
+/// Whether a policy lets a request put metrics into a namespace.
+pub(super) fn check_metrics(policy: &Value, namespace: &str) -> Result<(), ErrorAnswer> {
+    let put = serde_json::json!({
+        "Effect": "Allow",
+        "Action": ["cloudwatch:PutMetricData"],
+        "Resource": ["*"],
+        "Condition": {"StringEquals": {"cloudwatch:namespace": namespace}},
+    });
+    let allowed = policy["Statement"].as_array().into_iter().flatten().any(|statement| {
+        let mut statement = statement.clone();
+        if let Some(statement) = statement.as_object_mut() {
+            statement.remove("Sid");
+        }
+        statement == put
+    });
+    if allowed {
+        return Ok(());
+    }
+    let message = "User is not authorized to perform: cloudwatch:PutMetricData";
+    Err(ErrorAnswer::new(403, "AccessDenied", message))
+}

@@ -25,7 +25,7 @@ use super::faults::{Fault, Gate};
 use super::protocol::{self, ErrorAnswer, MAX_BODY, Operation, Outcomes, Put, Service};
 use super::signature::{self, Secrets};
 use super::stream::State;
-use super::{firehose, kinesis, policy};
+use super::{cloudwatch, firehose, kinesis, policy};
 
 /// What the connections of an endpoint and the test share.
 pub(super) struct Shared {
@@ -159,6 +159,9 @@ impl Error for Closed {}
 type Answer = Result<Response<Full<Bytes>>, Closed>;
 
 async fn answer(shared: &Arc<Shared>, head: &Parts, body: &[u8]) -> Answer {
+    if head.uri.path() == cloudwatch::PATH {
+        return shared.metrics(head, body).await;
+    }
     match shared.read(head, body) {
         Err(refused) => Ok(shared.refuse(&refused)),
         Ok((service, Asked::Describe(stream))) => Ok(shared.describe(service, &stream)),
@@ -175,14 +178,7 @@ enum Asked {
 impl Shared {
     fn read(&self, head: &Parts, body: &[u8]) -> Result<(Service, Asked), ErrorAnswer> {
         let (service, operation) = protocol::operation(head)?;
-        let access_key = signature::check(head, body, service, &self.secrets)?;
-        {
-            let mut state = self.state();
-            if state.revoked.contains(&access_key) {
-                return Err(ErrorAnswer::expired_token());
-            }
-            state.account.access_keys.insert(access_key.clone());
-        }
+        let access_key = self.access_key(head, body, service.signing_name())?;
         let asked = match (service, operation) {
             (Service::Firehose, Operation::Describe) => Asked::Describe(firehose::read_describe(body)?),
             (Service::Kinesis, Operation::Describe) => Asked::Describe(kinesis::read_describe(body)?),
@@ -197,6 +193,47 @@ impl Shared {
             policy::check(allowed, head, stream)?;
         }
         Ok((service, asked))
+    }
+
+    /// Who signed a request.
+    fn access_key(&self, head: &Parts, body: &[u8], service: &str) -> Result<String, ErrorAnswer> {
+        let access_key = signature::check(head, body, service, &self.secrets)?;
+        let mut state = self.state();
+        if state.revoked.contains(&access_key) {
+            return Err(ErrorAnswer::expired_token());
+        }
+        state.account.access_keys.insert(access_key.clone());
+        Ok(access_key)
+    }
+
+    async fn metrics(self: &Arc<Self>, head: &Parts, body: &[u8]) -> Answer {
+        let read = self.access_key(head, body, cloudwatch::SIGNING_NAME).and_then(|access_key| {
+            let put = cloudwatch::read(head, body)?;
+            if let Some(allowed) = self.state().policies.get(&access_key) {
+                policy::check_metrics(allowed, &put.namespace)?;
+            }
+            Ok(put)
+        });
+        let fault = self.state().metrics_fault.clone();
+        let outcome = match (read, fault) {
+            (Err(refused), _) => {
+                self.change(|state| state.account.refused_call(&refused));
+                Err(refused)
+            }
+            (Ok(_), Some(Fault::Answer(with))) => {
+                self.change(|state| state.account.failed_metrics += 1);
+                Err(with)
+            }
+            (Ok(put), fault) => {
+                if let Some(Fault::Hang(gate)) = fault {
+                    self.wait(&gate).await;
+                }
+                self.change(|state| state.account.metrics.push(put));
+                Ok(())
+            }
+        };
+        let request_id = self.state().request_id();
+        Ok(cloudwatch::answer(outcome.as_ref().copied(), request_id))
     }
 
     fn refuse(&self, refused: &ErrorAnswer) -> Response<Full<Bytes>> {

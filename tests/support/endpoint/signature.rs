@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use aws_lc_rs::{digest, hmac};
 use hyper::http::request::Parts;
 
-use super::protocol::{ErrorAnswer, Service, header};
+use super::protocol::{ErrorAnswer, header};
 
 /// The secrets of the access keys whose signatures are held against them.
 pub(super) type Secrets = HashMap<String, String>;
@@ -16,7 +16,7 @@ pub(super) type Secrets = HashMap<String, String>;
 pub(super) fn check(
     head: &Parts,
     body: &[u8],
-    service: Service,
+    service: &str,
     secrets: &Secrets,
 ) -> Result<String, ErrorAnswer> {
     let authorization = header(head, "authorization").ok_or_else(|| {
@@ -29,7 +29,7 @@ pub(super) fn check(
     if signed.date != &time[..8] {
         return Err(mismatch("Date in Credential scope does not match X-Amz-Date"));
     }
-    if signed.service != service.signing_name() {
+    if signed.service != service {
         return Err(mismatch("Credential should be scoped to correct service"));
     }
     let mut required = vec!["host", "x-amz-date"];
@@ -91,7 +91,7 @@ impl<'a> Signed<'a> {
 
     /// The signature that the secret's owner makes for this request.
     fn expected(&self, head: &Parts, body: &[u8], time: &str, secret: &str) -> Result<String, ErrorAnswer> {
-        let mut canonical = String::from("POST\n/\n\n");
+        let mut canonical = format!("POST\n{}\n\n", head.uri.path());
         for name in self.headers.split(';') {
             let value = header(head, name)
                 .ok_or_else(|| mismatch(&format!("'{name}' is signed but not in the request")))?;

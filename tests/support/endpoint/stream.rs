@@ -6,7 +6,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::account::{Account, Keep, StreamAccount};
-use super::faults::{Plan, Rule, RuleId, Rules};
+use super::faults::{Fault, Plan, Rule, RuleId, Rules};
 use super::protocol::{Entry, ErrorAnswer, Outcomes, Put, Service, Taken};
 use super::throttle::{Bucket, Rate};
 use super::{firehose, kinesis};
@@ -89,6 +89,8 @@ pub(super) struct State {
     pub(super) date: Option<String>,
     /// What access keys may do.
     pub(super) policies: HashMap<String, serde_json::Value>,
+    /// What goes wrong with metrics.
+    pub(super) metrics_fault: Option<Fault>,
     pub(super) account: Account,
 }
 
@@ -103,6 +105,7 @@ impl State {
             revoked: BTreeSet::new(),
             date: None,
             policies: HashMap::new(),
+            metrics_fault: None,
             account: Account::default(),
         };
         for stream in streams {
