@@ -67,7 +67,8 @@ async fn eventful() -> (Scene, Agent) {
     let scene = Scene::plain()
         .await
         .destination("retry: {initial_backoff: 10ms, max_backoff: 50ms}")
-        .setting("admin: {listen: '127.0.0.1:0'}")
+        .destination("rate_limit: {bytes: 100MiB, records: 100000, requests: 1000}")
+        .setting("admin: {listen: '127.0.0.1:0', top_files: 1}")
         .route(&[
             "files: '{root}/app.log'",
             "start_at: beginning",
@@ -79,7 +80,15 @@ async fn eventful() -> (Scene, Agent) {
     for line in [r#"{"card":4711}"#, r#"{"level":"debug"}"#, "no JSON", &large] {
         writeln!(file, "{line}").expect("a line");
     }
-    let agent = scene.start().await;
+    // Files that are read for longer than any test takes.
+    fs::write(scene.root().join("slow.log"), "slow\n".repeat(10_000)).expect("a log");
+    fs::write(scene.root().join("slower.log"), "slower\n".repeat(10_000)).expect("a log");
+    let files = format!("files: '{}/slow*.log'", scene.root().display());
+    let limit = "rate_limit: {bytes: 1KiB, lines: 1}";
+    let slow = format!("  - {{name: slow, {files}, start_at: beginning, {limit}, to: [local]}}\n");
+    let local = format!("  local: {{type: directory, path: '{}/local'}}\nroutes:", scene.root().display());
+    let agent = Agent::start(&(scene.config().replace("routes:", &local) + &slow), &scene.root());
+    agent.logged("\"ready\"").await;
     until(async || agent.metric("kinetail_delivered_records_total{destination=\"audit\"}").await >= 2.0)
         .await;
     until(async || agent.metric("kinetail_delivered_records_total{destination=\"archive\"}").await >= 2.0)
@@ -114,6 +123,12 @@ async fn every_metric_is_documented_and_everything_documented_is_a_metric() {
         assert!(ours && !name.contains("__"), "{name}");
         assert_eq!(served[name].0 == "counter", name.ends_with("_total"), "{name}");
     }
+    let of_files = exposition.lines().filter(|line| line.starts_with("kinetail_file_lag_bytes"));
+    let of_files: Vec<&str> = of_files.collect();
+    assert!(
+        matches!(of_files[..], [only] if only.contains("/slower.log")),
+        "the one that is the furthest behind: {of_files:?}"
+    );
     agent.terminate().await;
 }
 

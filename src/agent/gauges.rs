@@ -1,8 +1,6 @@
 //! What is measured only when somebody looks: lag, limits and the disk.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -10,6 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::shown::Shown;
 use super::status::unread;
 use super::totals::Lags;
 use super::watched::{Watched, age};
@@ -29,14 +28,12 @@ struct ByDestination {
 /// Clones are the same.
 #[derive(Clone, Default)]
 pub(super) struct Gauges {
-    lag_bytes: Family<ByRouteAndDestination, Gauge>,
+    lag_bytes: Shown<ByRouteAndDestination>,
     lag_seconds: Family<ByDestination, Gauge<f64, AtomicU64>>,
     buffer_limit: Family<ByDestination, Gauge>,
     buffers_limit: Gauge,
     disk_free: Gauge,
     disk_min_free: Gauge,
-    /// Those that have a lag.
-    known: Arc<Mutex<BTreeSet<ByRouteAndDestination>>>,
 }
 
 impl Gauges {
@@ -51,7 +48,7 @@ impl Gauges {
             "lag",
             "Bytes in the route's open files that were not read for the destination yet",
             Unit::Bytes,
-            self.lag_bytes.clone(),
+            self.lag_bytes.family(),
         );
         registry.register_with_unit(
             "buffer_limit",
@@ -102,21 +99,13 @@ impl Gauges {
     }
 
     fn lags(&self, lags: &Lags) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut now = BTreeSet::new();
-        for ((route, destination), lag) in &lags.by {
-            // A route without destinations.
-            if destination.as_str().is_empty() {
-                continue;
-            }
-            let by = ByRouteAndDestination { route: route.to_string(), destination: destination.to_string() };
-            self.lag_bytes.get_or_create(&by).set(signed(lag.bytes));
-            now.insert(by);
-        }
-        for gone in known.difference(&now) {
-            self.lag_bytes.remove(gone);
-        }
-        *known = now;
+        // A route without destinations has a lag under an empty name.
+        let known = lags.by.iter().filter(|((_, destination), _)| !destination.as_str().is_empty());
+        let by = known.map(|((route, destination), lag)| {
+            let (route, destination) = (route.to_string(), destination.to_string());
+            (ByRouteAndDestination { route, destination }, signed(lag.bytes))
+        });
+        self.lag_bytes.show(by.collect());
     }
 }
 

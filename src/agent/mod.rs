@@ -30,6 +30,7 @@ mod glance;
 mod held;
 mod instance;
 mod keeper;
+mod limits;
 #[cfg(test)]
 mod model;
 mod open;
@@ -42,10 +43,12 @@ mod reload;
 #[cfg(test)]
 mod routing;
 mod run;
+mod shown;
 mod standing;
 mod status;
 #[cfg(test)]
 mod tests;
+mod top_files;
 mod totals;
 mod watched;
 

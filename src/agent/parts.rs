@@ -137,7 +137,8 @@ impl Agent {
         let metrics = Metrics::default();
         metrics.register(registry);
         let state = ConfigState::new(registry);
-        let watched = Watched::new(totals, glance, Running::new(state.clone()), registry);
+        let top_files = config.admin.as_ref().map_or(0, |admin| admin.top_files);
+        let watched = Watched::new(totals, glance, Running::new(state.clone()), top_files, registry);
         watched.follow(&config);
         let mut outlets = Outlets::new(place, liveness.clone(), stuck_after, metrics, watched.clone());
         for ((destination, (queue, chain)), letters) in config.destinations.iter().zip(chains).zip(letters) {

@@ -14,9 +14,11 @@ use tracing::info;
 
 use super::gauges::Gauges;
 use super::glance::Glance;
+use super::limits::RateLimits;
 use super::rates::{self, Rates};
 use super::standing::Standing;
 use super::status::{Running, kind_and_target};
+use super::top_files::TopFiles;
 use super::totals::{RouteTotals, Totals};
 use crate::buffer::{DeadLetterStats, DeadLetters, Queue, QueueStats};
 use crate::config::{Config, DestinationConfig};
@@ -41,6 +43,8 @@ pub(super) struct Watched {
     buffer: BufferMetrics,
     dead: DeadLetterMetrics,
     gauges: Gauges,
+    limits: RateLimits,
+    top_files: TopFiles,
 }
 
 /// What can be looked at of a destination.
@@ -154,7 +158,14 @@ impl DeadLetterMetrics {
 }
 
 impl Watched {
-    pub(super) fn new(totals: Totals, glance: Glance, running: Running, registry: &mut Registry) -> Self {
+    /// `top_files` is how many files have metrics of their own.
+    pub(super) fn new(
+        totals: Totals,
+        glance: Glance,
+        running: Running,
+        top_files: usize,
+        registry: &mut Registry,
+    ) -> Self {
         let buffer = BufferMetrics::default();
         let sub = registry.sub_registry_with_prefix("buffer");
         sub.register_with_unit(
@@ -190,8 +201,23 @@ impl Watched {
         dead.register(registry);
         let gauges = Gauges::default();
         gauges.register(registry);
+        let limits = RateLimits::default();
+        limits.register(registry);
+        let top_files = TopFiles::new(top_files, registry);
         let (destinations, routes) = (Arc::default(), Arc::default());
-        Self { destinations, routes, totals, glance, running, rates: Rates::default(), buffer, dead, gauges }
+        Self {
+            destinations,
+            routes,
+            totals,
+            glance,
+            running,
+            rates: Rates::default(),
+            buffer,
+            dead,
+            gauges,
+            limits,
+            top_files,
+        }
     }
 
     /// There is one more.
@@ -237,6 +263,7 @@ impl Watched {
         });
         *lock(&self.routes) = routes.collect();
         self.running.follow(config);
+        self.limits.follow(config);
     }
 
     pub(super) fn destinations(&self) -> Vec<WatchedDestination> {
@@ -249,7 +276,7 @@ impl Watched {
 
     /// Measures the files and the buffers. Waits for the reading thread for a moment; not for async code.
     pub(super) fn refresh(&self) {
-        self.glance.look();
+        self.top_files.show(&self.glance.look().files);
         self.measure();
     }
 

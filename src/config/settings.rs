@@ -130,11 +130,17 @@ pub struct AdminSettings {
     /// After how long without progress a part counts as stuck. Reading and each delivery show some at least every
     /// five seconds.
     pub stuck_after: Duration,
+    /// So many files have metrics of their own: those that are the furthest behind.
+    pub top_files: usize,
 }
 
 impl Default for AdminSettings {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9602)), stuck_after: Duration::from_secs(60) }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 9602)),
+            stuck_after: Duration::from_secs(60),
+            top_files: 0,
+        }
     }
 }
 

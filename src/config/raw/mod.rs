@@ -297,12 +297,20 @@ pub(super) struct Admin {
     /// kinetail anew. Waiting for a disk or a destination does not count.
     #[schemars(extend("x-limits" = {"min": "10s", "max": "1h"}))]
     pub(super) stuck_after: Time,
+    /// So many files have metrics of their own, with their paths as labels: those that are the furthest behind. Over time
+    /// there are more series than that. All files are at `/api/status` in any case.
+    #[schemars(range(min = 0, max = 100), example = &10)]
+    pub(super) top_files: usize,
 }
 
 impl Default for Admin {
     fn default() -> Self {
         let settings = AdminSettings::default();
-        Self { listen: Listen(settings.listen), stuck_after: Time(settings.stuck_after) }
+        Self {
+            listen: Listen(settings.listen),
+            stuck_after: Time(settings.stuck_after),
+            top_files: settings.top_files,
+        }
     }
 }
 

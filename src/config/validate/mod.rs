@@ -64,9 +64,11 @@ pub(super) fn validate(
         tail: tail(file.tail),
         buffer,
         drain_timeout: file.drain_timeout.0,
-        admin: file
-            .admin
-            .map(|admin| AdminSettings { listen: admin.listen.0, stuck_after: admin.stuck_after.0 }),
+        admin: file.admin.map(|admin| AdminSettings {
+            listen: admin.listen.0,
+            stuck_after: admin.stuck_after.0,
+            top_files: admin.top_files,
+        }),
         cloudwatch,
         log: LogSettings {
             level: file.log.level.map(|level| level.0),
