@@ -171,6 +171,17 @@ name! {
     RouteName
 }
 
+/// Whether a route takes a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It does.
+    Takes,
+    /// It leaves it to others.
+    Leaves,
+    /// That depends on what is not known yet. Until it is, no route takes the file.
+    Unknown,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

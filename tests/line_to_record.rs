@@ -40,7 +40,7 @@ fn texts(format: Format, layout: Layout, steps: Vec<Step>, lines: &[&[u8]]) -> V
         if chain.is_empty() {
             encoder.encode(&message, TIME, &mut record);
         } else {
-            let context = Context { message: &message, time_read: TIME };
+            let context = Context { message: &message, time_read: TIME, kubernetes: None };
             let made = chain.run(&context, Fields::default());
             encoder.encode_fields(&message, &made.fields, TIME, &mut record);
         }

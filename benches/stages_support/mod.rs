@@ -152,7 +152,7 @@ fn parse_json(input: &Input) -> Box<dyn FnMut() + '_> {
     Box::new(move || {
         records.clear();
         decode(black_box(&input.log), &mut decoder, |message| {
-            let context = Context { message, time_read: TIME };
+            let context = Context { message, time_read: TIME, kubernetes: None };
             let made = chain.run(&context, std::mem::take(&mut fields));
             records.push_with(|out| {
                 encoder.encode_fields(message, &made.fields, TIME, out);

@@ -118,7 +118,7 @@ impl Row {
             for start in 0..u64::from(LINES) {
                 let body = black_box(body);
                 let message = Message { start, stream: Stream::Plain, time: None, body, cut: false };
-                let context = Context { message: &message, time_read: TIME };
+                let context = Context { message: &message, time_read: TIME, kubernetes: None };
                 let made = chain.run(&context, std::mem::take(&mut fields));
                 records.push_with(|out| {
                     encoder.encode_fields(&message, &made.fields, TIME, out);

@@ -170,6 +170,7 @@ impl Drive {
             if now >= next_look {
                 self.look_at_disk();
                 self.pipeline.look_at_blocked(now, SystemTime::now());
+                self.pipeline.decide();
                 next_look = now + DISK_PAUSE;
                 self.scan_wanted |= self.pipeline.tailer.wants_scan();
             }
@@ -186,6 +187,7 @@ impl Drive {
             }
             self.pipeline.flush_due(now);
             self.pipeline.rate_due(now);
+            self.pipeline.pods_due(now);
             if self.owes_checkpoint && !self.disk_low {
                 self.checkpoint_now();
             }
@@ -205,14 +207,15 @@ impl Drive {
             if busy {
                 continue;
             }
-            if self.once && !self.pipeline.is_blocked() {
+            if self.once && !self.pipeline.is_blocked() && !self.pipeline.awaits_pods() {
                 break;
             }
             let mut until = next_scan.min(next_sync).min(next_look);
             if self.scan_wanted {
                 until = until.min(last_scan + SCAN_PAUSE.after(self.scan_took));
             }
-            until = self.pipeline.next_rate_due().map_or(until, |due| until.min(due));
+            let dues = [self.pipeline.next_rate_due(), self.pipeline.next_pod_due()];
+            until = dues.into_iter().flatten().fold(until, Instant::min);
             let now = Instant::now();
             if self.bell.wait(until.saturating_duration_since(now)) && !self.once {
                 // Let a little more come, so that a round is worth its price.

@@ -15,6 +15,7 @@ use super::data_dir::DataDir;
 use crate::buffer::{self, Appender, Budget, Chain, Known, Open, Opened, Queue, Recovered};
 use crate::config::{Config, DestinationConfig, RouteConfig};
 use crate::disk::{self, Disk, Report};
+use crate::kubernetes::PodStore;
 use crate::source::{DestinationName, Incarnation};
 use crate::tail::checkpoint::{self, Loaded};
 use crate::tail::{Checkpoint, Entry, Progress, Route, Tailer};
@@ -37,6 +38,7 @@ pub(super) fn open(
     data_dir: &DataDir,
     disk: &Arc<dyn Disk>,
     bell: &Bell,
+    pods: &PodStore,
     now: Instant,
     wall: SystemTime,
 ) -> io::Result<State> {
@@ -54,7 +56,7 @@ pub(super) fn open(
         found.push((destination.name.clone(), opened.files));
         appenders.push(opened.appender);
     }
-    let mut tailer = Tailer::new(config.tail.clone(), routes(config), checkpoint.as_ref(), now, wall);
+    let mut tailer = Tailer::new(config.tail.clone(), routes(config, pods), checkpoint.as_ref(), now, wall);
     merge(config, &mut tailer, &found, turn_of_checkpoint, is_last, now);
     tailer.assign();
     let chains = appenders
@@ -88,10 +90,10 @@ pub(super) fn queue(
 }
 
 /// The routes, as far as following files goes.
-pub(super) fn routes(config: &Config) -> Vec<Route> {
+pub(super) fn routes(config: &Config, pods: &PodStore) -> Vec<Route> {
     let route = |route: &RouteConfig| Route {
         name: route.name.clone(),
-        selection: route.selection(),
+        selection: route.selection_with(pods),
         start_at: route.start_at,
         to: if route.to.is_empty() { vec![nowhere()] } else { route.to.clone() },
     };

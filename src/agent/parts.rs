@@ -31,6 +31,7 @@ use crate::config::{Config, RouteConfig};
 use crate::decode::Marker;
 use crate::deliver::{CloudWatch, Metrics};
 use crate::disk::HostDisk;
+use crate::kubernetes::{self, PodStore};
 use crate::process::Chain;
 use crate::source::DestinationName;
 use crate::tail::Watcher;
@@ -61,6 +62,10 @@ pub(super) struct Agent {
     pub(super) watch_config: watch::Sender<bool>,
     /// What is sent to CloudWatch.
     pub(super) cloudwatch: watch::Sender<Option<CloudWatch>>,
+    /// What is known of this node's pods.
+    pub(super) pods: PodStore,
+    /// What of them is to be known.
+    pub(super) pods_wanted: watch::Sender<kubernetes::Wanted>,
 }
 
 /// A file and a watch need descriptors: no more files may be open than the system lets the process have.
@@ -91,8 +96,15 @@ impl Agent {
         totals.register(registry);
         let liveness = Liveness::default();
         let stuck_after = config.admin.clone().unwrap_or_default().stuck_after;
+        let of_pods = kubernetes::Metrics::default();
+        of_pods.register(registry);
+        let news = bell.clone();
+        let pods = PodStore::new(of_pods, move || news.ring());
+        let pods_wanted = pods_wanted(&config);
+        // Before the first file is read.
+        pods.follow(&pods_wanted);
         let open::State { tailer, appenders, chains, turn, budget } =
-            open::open(&config, &data_dir, &disk, &bell, Instant::now(), SystemTime::now())
+            open::open(&config, &data_dir, &disk, &bell, &pods, Instant::now(), SystemTime::now())
                 .map_err(failed)?;
         let place =
             Place { data_dir: data_dir.path.clone(), disk: Arc::clone(&disk), budget, bell: bell.clone() };
@@ -112,7 +124,8 @@ impl Agent {
             totals.clone(),
         );
         let own_log = options.log.mark.as_deref().filter(|_| !config.log.deliver_own_lines);
-        let pipeline = pipeline.leaving_out(own_log.map(Marker::new));
+        let mut pipeline = pipeline.leaving_out(own_log.map(Marker::new));
+        pipeline.know_pods(pods.clone());
         let work = Work::new(Arc::clone(&disk), data_dir.path.clone(), config.buffer.sync, totals.clone());
         let keeper = Keeper::start(work, bell.clone()).map_err(Failure::System)?;
         let ring = bell.clone();
@@ -181,6 +194,8 @@ impl Agent {
             cloudwatch: watch::Sender::new(config.cloudwatch.clone()),
             config,
             state,
+            pods,
+            pods_wanted: watch::Sender::new(pods_wanted),
         })
     }
 
@@ -273,6 +288,13 @@ pub(super) fn plan(route: &RouteConfig, destinations: &[DestinationName]) -> Pla
         to: route.to.iter().filter_map(out).collect(),
         when: route.when.iter().filter_map(|(name, when)| Some((out(name)?, when.clone()))).collect(),
     }
+}
+
+/// What of this node's pods is to be known.
+pub(super) fn pods_wanted(config: &Config) -> kubernetes::Wanted {
+    let settings = config.kubernetes.clone()?;
+    let node = settings.node.clone().unwrap_or_else(|| host(config));
+    Some((settings, node))
 }
 
 /// What records carry as `host`.

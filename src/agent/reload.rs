@@ -13,7 +13,7 @@ use prometheus_client::registry::{Registry, Unit};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
-use super::parts::{Agent, bounded};
+use super::parts::{Agent, bounded, pods_wanted};
 use crate::config::{self, Config};
 use crate::telemetry::control::Reloaded;
 use crate::telemetry::service_manager;
@@ -294,6 +294,12 @@ impl Agent {
             }
         };
         self.outlets.place().budget.set_max(next.buffer.max_size.0);
+        let wanted = pods_wanted(&next);
+        if wanted != *self.pods_wanted.borrow() {
+            // What is read by the next configuration waits for what that wants to know.
+            self.pods.follow(&wanted);
+            self.pods_wanted.send_replace(wanted);
+        }
         let letters: Vec<_> = fresh.iter().map(|(_, letters)| letters.clone()).collect();
         let Some(rewired) = self.rewire(Arc::clone(&next), fresh).await else {
             return Err("reading has stopped".into());

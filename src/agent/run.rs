@@ -18,6 +18,7 @@ use super::instance;
 use super::parts::{Agent, bounded};
 use super::reload::{self, Ask, Asks, Outcome};
 use crate::config::Config;
+use crate::kubernetes;
 use crate::tail::Watch;
 use crate::telemetry::admin::{self, Admin};
 use crate::telemetry::control::{self, Control, Reloaded};
@@ -162,6 +163,11 @@ pub async fn run(mut config: Config, options: Options) -> Result<(), Failure> {
     side.spawn(async {
         instance::keep(instance::this()).await;
         "what asks for the instance's metadata"
+    });
+    let (pods, wanted) = (agent.pods.clone(), agent.pods_wanted.subscribe());
+    side.spawn(async move {
+        kubernetes::feed(pods, wanted).await;
+        "what asks the API of Kubernetes"
     });
     let summary = agent.watched.clone().summarise(options.log.suppressed.clone());
     side.spawn(async move {

@@ -50,9 +50,16 @@ impl Bench {
         let config = config::parse(&text, "test", &|_| None).unwrap().config;
         let disk = HostDisk::shared();
         let data_dir = DataDir::open(&*disk, &config.data_dir).unwrap();
-        let state =
-            open::open(&config, &data_dir, &disk, &Bell::default(), Instant::now(), SystemTime::now())
-                .unwrap();
+        let state = open::open(
+            &config,
+            &data_dir,
+            &disk,
+            &Bell::default(),
+            &Default::default(),
+            Instant::now(),
+            SystemTime::now(),
+        )
+        .unwrap();
         let names: Vec<DestinationName> = config.destinations.iter().map(|one| one.name.clone()).collect();
         let plan = change(super::parts::plan(&config.routes[0], &names));
         let totals = Totals::default();

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::cases::TestCase;
@@ -9,9 +10,9 @@ use crate::buffer::{BufferSettings, DeadLetterSettings, QueueSettings};
 use crate::decode::Decoding;
 use crate::deliver::{CloudWatch, Destination};
 use crate::encode::Layout;
-use crate::kubernetes::PodPattern;
+use crate::kubernetes::{KubernetesSettings, PodPattern, PodStore};
 use crate::process::{Condition, Step};
-use crate::source::{DestinationName, RouteName};
+use crate::source::{DestinationName, RouteName, Verdict};
 use crate::tail::{Only, Pattern, RateLimit, Selection, StartAt, TailSettings, routes_of};
 
 /// A configuration in which everything was checked: names resolve, patterns and templates compile, limits
@@ -36,6 +37,8 @@ pub struct Config {
     pub cloudwatch: Option<CloudWatch>,
     /// kinetail's own log.
     pub log: LogSettings,
+    /// What the API of Kubernetes is asked for, if it is.
+    pub kubernetes: Option<Arc<KubernetesSettings>>,
     /// In the order of the file.
     pub destinations: Vec<DestinationConfig>,
     /// In the order of the file: the first match wins, unless it looks further.
@@ -112,12 +115,26 @@ pub struct RouteConfig {
 impl RouteConfig {
     /// Whether a file of this path falls to this route, as long as no earlier route takes it for itself.
     pub fn takes(&self, path: &std::path::Path) -> bool {
-        self.selection().takes(path)
+        self.selection().verdict(path) != Verdict::Leaves
+    }
+
+    /// Which files it takes, as far as paths tell: labels may be any.
+    pub fn selection(&self) -> Selection {
+        self.selection_by(self.pods.clone().map(|pods| Only::those(move |path| pods.matches(path))))
     }
 
     /// Which files it takes, as discovery wants to know it.
-    pub fn selection(&self) -> Selection {
-        let only = self.pods.clone().map(|pods| Only::those(move |path| pods.matches(path)));
+    pub fn selection_with(&self, store: &PodStore) -> Selection {
+        let Some(pods) = self.pods.clone().filter(|pods| !pods.labels.is_empty()) else {
+            return self.selection();
+        };
+        let store = store.clone();
+        let (names, rule) = (pods.clone(), pods.rule());
+        let by_path = Only::those(move |path| names.matches(path));
+        self.selection_by(Some(by_path.once_known(&rule, move |path| pods.verdict(path, &store))))
+    }
+
+    fn selection_by(&self, only: Option<Only>) -> Selection {
         Selection { files: self.files.clone(), exclude: self.exclude.clone(), only, go_on: self.go_on }
     }
 }

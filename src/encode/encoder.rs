@@ -39,25 +39,13 @@ impl Encoder {
 
     /// An encoder in this layout.
     pub fn with(layout: Layout, node: u128, incarnation: Incarnation, file: FileContext<'_>) -> Self {
-        let shape = &layout.0;
-        let mut suffix = Vec::new();
-        if let Some(key) = &shape.file {
-            suffix.extend_from_slice(key);
-            string::string(file.path.as_os_str().as_encoded_bytes(), &mut suffix);
-        }
-        if let Some(key) = &shape.host {
-            suffix.extend_from_slice(key);
-            string::string(file.host.as_bytes(), &mut suffix);
-        }
-        if let (Some(key), Some(kubernetes)) = (&shape.kubernetes, file.kubernetes) {
-            suffix.extend_from_slice(key);
-            suffix.extend_from_slice(shape.pod(kubernetes).to_string().as_bytes());
-        }
-        if let Some(key) = &shape.record_id {
-            suffix.extend_from_slice(key);
-            suffix.push(b'"');
-        }
-        Self { ids: Ids::new(node, incarnation), suffix: suffix.into(), layout, counts: Counts::default() }
+        let suffix = suffix(&layout, file);
+        Self { ids: Ids::new(node, incarnation), suffix, layout, counts: Counts::default() }
+    }
+
+    /// Goes on with what is known of the file now. Ids of records stay what they are.
+    pub fn describe(&mut self, file: FileContext<'_>) {
+        self.suffix = suffix(&self.layout, file);
     }
 
     /// The same for a route under which the file falls beside its first: its records have ids of their own.
@@ -178,6 +166,29 @@ impl Encoder {
         }
         out.push(b'}');
     }
+}
+
+/// What all records of a file end with: made once, so that a line costs no more for what is known of its pod.
+fn suffix(layout: &Layout, file: FileContext<'_>) -> Box<[u8]> {
+    let shape = &layout.0;
+    let mut suffix = Vec::new();
+    if let Some(key) = &shape.file {
+        suffix.extend_from_slice(key);
+        string::string(file.path.as_os_str().as_encoded_bytes(), &mut suffix);
+    }
+    if let Some(key) = &shape.host {
+        suffix.extend_from_slice(key);
+        string::string(file.host.as_bytes(), &mut suffix);
+    }
+    if let (Some(key), Some(kubernetes)) = (&shape.kubernetes, file.kubernetes) {
+        suffix.extend_from_slice(key);
+        suffix.extend_from_slice(shape.pod(kubernetes).to_string().as_bytes());
+    }
+    if let Some(key) = &shape.record_id {
+        suffix.extend_from_slice(key);
+        suffix.push(b'"');
+    }
+    suffix.into()
 }
 
 /// The time at which lines were read, as records carry it where nothing tells when they were written: RFC 3339

@@ -170,12 +170,27 @@ impl Shape {
                 "name": of("container_name"),
                 "id": of("docker_id"),
                 "restart_count": of("container_restart_count"),
+                "image": of("container_image"),
             },
+            "labels": of("labels"),
+            "annotations": of("annotations"),
+            "namespace_labels": of("namespace_labels"),
+            "node": {"name": of("host"), "labels": of("node_labels")},
         });
-        for part in ["pod", "container"] {
+        // `deployment`, `statefulset` and so on.
+        if let (Some(kind), name @ Value::String(_)) = (of("owner_kind").as_str(), of("owner_name")) {
+            pod[kind.to_lowercase()] = json!({"name": name});
+        }
+        let known = |_: &String, value: &mut Value| {
+            !value.is_null() && value.as_object().is_none_or(|fields| !fields.is_empty())
+        };
+        for part in ["pod", "container", "node"] {
             if let Some(fields) = pod[part].as_object_mut() {
-                fields.retain(|_, value| !value.is_null());
+                fields.retain(known);
             }
+        }
+        if let Some(fields) = pod.as_object_mut() {
+            fields.retain(known);
         }
         pod
     }

@@ -1,11 +1,14 @@
 //! Pods and containers by patterns of their names.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
 use globset::{GlobBuilder, GlobMatcher};
 
-use super::Pod;
+use super::store::Labels;
+use super::{Pod, PodStore};
+use crate::source::Verdict;
 
 /// A pattern of a name: `*`, `?`, `[…]` and `{a,b}`. Two are equal if their texts are.
 #[derive(Clone, Debug)]
@@ -23,6 +26,11 @@ impl NamePattern {
             Ok(glob) => Ok(Self(glob.compile_matcher())),
             Err(error) => Err(format!("{text:?} is not a pattern of a name: {}", error.kind())),
         }
+    }
+
+    /// Whether it takes a name.
+    pub fn takes(&self, name: &str) -> bool {
+        self.0.is_match(name)
     }
 
     /// Its text.
@@ -46,12 +54,65 @@ pub struct PodPattern {
     pub pods: Vec<NamePattern>,
     /// Containers.
     pub containers: Vec<NamePattern>,
+    /// Labels that the pod must have, and patterns of which one must take the label's value.
+    pub labels: Vec<(String, Vec<NamePattern>)>,
+    /// What becomes of a file whose pod's labels do not become known.
+    pub on_unknown: OnUnknown,
+}
+
+/// What becomes of a file whose pod's labels do not become known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnUnknown {
+    /// It is not read until they are.
+    #[default]
+    Wait,
+    /// The route takes it.
+    Take,
+    /// The route leaves it to later ones.
+    Leave,
 }
 
 impl PodPattern {
-    /// Whether this is the path of a container's log, and the container is one of these.
+    /// Whether this is the path of a container's log, and the container is one of these, as far as the path tells.
     pub fn matches(&self, path: &Path) -> bool {
         Pod::from_path(path).is_some_and(|pod| self.other(&pod).is_none())
+    }
+
+    /// Whether a pod with these labels is one of these, as far as labels tell.
+    pub fn has_labels(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.labels.iter().all(|(name, patterns)| {
+            labels.get(name).is_some_and(|value| patterns.iter().any(|pattern| pattern.takes(value)))
+        })
+    }
+
+    /// What it asks for beside the path: the same text for the same labels.
+    pub fn rule(&self) -> String {
+        let texts = |patterns: &[NamePattern]| {
+            patterns.iter().map(|pattern| pattern.as_str().to_owned()).collect::<Vec<_>>()
+        };
+        let labels: BTreeMap<&str, Vec<String>> =
+            self.labels.iter().map(|(name, patterns)| (name.as_str(), texts(patterns))).collect();
+        format!("{labels:?} {:?}", self.on_unknown)
+    }
+
+    /// Whether a container's log is taken, by its path and by what a store knows of its pod's labels.
+    pub fn verdict(&self, path: &Path, store: &PodStore) -> Verdict {
+        let Some(pod) = Pod::from_path(path).filter(|pod| self.other(pod).is_none()) else {
+            return Verdict::Leaves;
+        };
+        if self.labels.is_empty() {
+            return Verdict::Takes;
+        }
+        let taken = match store.first_labels(&pod) {
+            Labels::Known(labels) => self.has_labels(&labels),
+            Labels::Awaited => return Verdict::Unknown,
+            Labels::Missing => match self.on_unknown {
+                OnUnknown::Wait => return Verdict::Unknown,
+                OnUnknown::Take => true,
+                OnUnknown::Leave => false,
+            },
+        };
+        if taken { Verdict::Takes } else { Verdict::Leaves }
     }
 
     /// The first thing by which this is not the path of one of these containers' logs.
@@ -70,7 +131,7 @@ impl PodPattern {
             ("container", &self.containers, &pod.container),
         ];
         names.into_iter().find(|(_, patterns, name)| {
-            !patterns.is_empty() && !patterns.iter().any(|pattern| pattern.0.is_match(name))
+            !patterns.is_empty() && !patterns.iter().any(|pattern| pattern.takes(name))
         })
     }
 }
@@ -108,7 +169,12 @@ mod tests {
 
     fn pattern(namespaces: &[&str], pods: &[&str], containers: &[&str]) -> PodPattern {
         let all = |texts: &[&str]| texts.iter().map(|text| NamePattern::new(text).unwrap()).collect();
-        PodPattern { namespaces: all(namespaces), pods: all(pods), containers: all(containers) }
+        PodPattern {
+            namespaces: all(namespaces),
+            pods: all(pods),
+            containers: all(containers),
+            ..PodPattern::default()
+        }
     }
 
     #[test]

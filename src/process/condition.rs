@@ -16,7 +16,8 @@ pub enum Condition {
     Not(Box<Condition>),
     /// A test of a field. Of a field that does not exist nothing holds but that it does not exist.
     Field {
-        /// Its name, dots reach into objects. `stream` is the record's own unless the message has such a field.
+        /// Its name, dots reach into objects. `stream` is the record's own unless the message has such a field; names below
+        /// `kubernetes.` are the record's own wherever a pod wrote the message.
         name: String,
         /// The test.
         test: Test,
@@ -56,18 +57,34 @@ impl Condition {
             Condition::All(conditions) => conditions.iter().all(|one| one.holds(fields, context)),
             Condition::Any(conditions) => conditions.iter().any(|one| one.holds(fields, context)),
             Condition::Not(condition) => !condition.holds(fields, context),
-            Condition::Field { name, test } => match reach::get(fields, name) {
-                Some(value) => test.holds(&value),
-                None => match context.message.stream.name().filter(|_| name == "stream") {
-                    Some(stream) => test.holds(&Value::text(stream.as_bytes())),
-                    None => *test == Test::Exists(false),
-                },
+            Condition::Field { name, test } => match context.of_pod(name) {
+                // What a message says of its pod is not asked.
+                Some(known) => test.holds_of(known),
+                None => test.holds_in(fields, name, context),
             },
         }
     }
 }
 
 impl Test {
+    fn holds_of(&self, known: Option<&serde_json::Value>) -> bool {
+        match known {
+            Some(serde_json::Value::String(text)) => self.holds(&Value::text(text.as_bytes())),
+            Some(other) => self.holds(&Value::Raw(other.to_string().into())),
+            None => *self == Test::Exists(false),
+        }
+    }
+
+    fn holds_in(&self, fields: &Fields<'_>, name: &str, context: &Context<'_>) -> bool {
+        match reach::get(fields, name) {
+            Some(value) => self.holds(&value),
+            None => match context.message.stream.name().filter(|_| name == "stream") {
+                Some(stream) => self.holds(&Value::text(stream.as_bytes())),
+                None => *self == Test::Exists(false),
+            },
+        }
+    }
+
     fn holds(&self, value: &Value<'_>) -> bool {
         if let Test::Exists(wanted) = self {
             return *wanted;

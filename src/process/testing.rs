@@ -5,7 +5,7 @@ use crate::event::{Fields, Message};
 
 /// The context of a message that was read at the beginning of 2026.
 pub(crate) fn context<'c>(message: &'c Message<'c>) -> Context<'c> {
-    Context { message, time_read: "2026-01-02T03:04:05Z" }
+    Context { message, time_read: "2026-01-02T03:04:05Z", kubernetes: None }
 }
 
 /// The fields of a JSON object.

@@ -69,6 +69,12 @@ pub struct Entry {
     /// Those that it falls under beside it, because routes look further.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub further: Vec<RouteName>,
+    /// Which routes it falls under is not known yet; it is not read before that is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unrouted: bool,
+    /// By which rules that was decided, where more than its path counted. Where others count now, it is decided anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<u64>,
     /// Its first bytes.
     pub fingerprint: Fingerprint,
     /// The bytes before the furthest offset that was read.
@@ -299,6 +305,8 @@ mod tests {
                 moved_to: Some("/var/log/a.log.1".into()),
                 route: "r".into(),
                 further: vec!["s".into()],
+                unrouted: true,
+                rules: Some(u64::MAX),
                 fingerprint: Fingerprint::of(b"abc"),
                 proof: Proof::of(b"abc", 3),
                 status: Status::Following,

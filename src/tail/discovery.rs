@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::identity::{FileId, Stamp};
 use super::pattern::Pattern;
+use crate::source::Verdict;
 
 /// The files of one route.
 #[derive(Clone, Debug)]
@@ -25,12 +26,35 @@ pub struct Selection {
 
 /// A condition on paths, said by somebody else.
 #[derive(Clone)]
-pub struct Only(Arc<dyn Fn(&Path) -> bool + Send + Sync>);
+pub struct Only {
+    by_path: Arc<dyn Fn(&Path) -> bool + Send + Sync>,
+    /// On what else it depends.
+    by_more: Option<ByMore>,
+}
+
+#[derive(Clone)]
+struct ByMore {
+    condition: Arc<dyn Fn(&Path) -> Verdict + Send + Sync>,
+    /// What it asks for, in words of its own.
+    rule: Arc<str>,
+}
 
 impl Only {
-    /// Those of which this is true.
+    /// Those of which this is true, which depends on the path alone.
     pub fn those(condition: impl Fn(&Path) -> bool + Send + Sync + 'static) -> Self {
-        Self(Arc::new(condition))
+        Self { by_path: Arc::new(condition), by_more: None }
+    }
+
+    /// The same, of which this is so, too, which depends on what may become known later. Where `rule` is the same, so is what
+    /// is asked for.
+    #[must_use]
+    pub fn once_known(
+        mut self,
+        rule: &str,
+        condition: impl Fn(&Path) -> Verdict + Send + Sync + 'static,
+    ) -> Self {
+        self.by_more = Some(ByMore { condition: Arc::new(condition), rule: rule.into() });
+        self
     }
 }
 
@@ -42,30 +66,62 @@ impl fmt::Debug for Only {
 
 impl Selection {
     /// Whether it takes a file of this path.
-    pub fn takes(&self, path: &Path) -> bool {
+    pub fn verdict(&self, path: &Path) -> Verdict {
+        match self.only.as_ref().and_then(|only| only.by_more.as_ref()) {
+            _ if !self.may_take(path) => Verdict::Leaves,
+            None => Verdict::Takes,
+            Some(by_more) => (by_more.condition)(path),
+        }
+    }
+
+    /// Whether it takes a file of this path, as far as paths tell.
+    pub fn may_take(&self, path: &Path) -> bool {
         self.files.iter().any(|pattern| pattern.matches(path))
             && !self.exclude.iter().any(|pattern| pattern.matches(path))
-            && self.only.as_ref().is_none_or(|only| (only.0)(path))
+            && self.only.as_ref().is_none_or(|only| (only.by_path)(path))
+    }
+
+    /// What it asks for beside the path, in words of its own; none where the path decides.
+    pub fn rule(&self) -> Option<&str> {
+        self.only.as_ref()?.by_more.as_ref().map(|by_more| &*by_more.rule)
+    }
+
+    /// Whether what it takes depends on more than paths.
+    pub fn is_by_more(&self) -> bool {
+        self.rule().is_some()
     }
 }
 
-/// The first of these that takes the path.
+/// The first of these that takes the path, or may take it.
 pub fn route_of(routes: &[Selection], path: &Path) -> Option<usize> {
-    routes.iter().position(|route| route.takes(path))
+    routes.iter().position(|route| route.verdict(path) != Verdict::Leaves)
 }
 
-/// All of these that a path falls under: the first that takes it and, as long as they look further, those after it.
+/// All of these that a path falls under, or may fall under: the first and, as long as they look further, those after it.
 pub fn routes_of(routes: &[Selection], path: &Path) -> Vec<usize> {
     let mut all = Vec::new();
     for (index, route) in routes.iter().enumerate() {
-        if route.takes(path) {
+        let verdict = route.verdict(path);
+        if verdict != Verdict::Leaves {
             all.push(index);
-            if !route.go_on {
-                break;
-            }
+        }
+        if verdict == Verdict::Takes && !route.go_on {
+            break;
         }
     }
     all
+}
+
+/// Whether it is known which of these a path falls under.
+pub fn is_decided(routes: &[Selection], path: &Path) -> bool {
+    for route in routes {
+        match route.verdict(path) {
+            Verdict::Unknown => return false,
+            Verdict::Takes if !route.go_on => return true,
+            Verdict::Takes | Verdict::Leaves => {}
+        }
+    }
+    true
 }
 
 /// A file that a route wants.
@@ -296,6 +352,32 @@ mod tests {
             assert_eq!(routes_of(&routes, &path), expected, "{name}");
             assert_eq!(route_of(&routes, &path), expected.first().copied());
         }
+    }
+
+    #[test]
+    fn what_is_not_known_yet_is_no_decision_and_hides_no_file() {
+        let root = Path::new("/logs");
+        let only = |verdict: Verdict| Some(Only::those(|_| true).once_known("", move |_| verdict));
+        let path = root.join("a.log");
+        let decided = |verdicts: &[(Verdict, bool)]| {
+            let routes: Vec<Selection> = verdicts
+                .iter()
+                .map(|(verdict, go_on)| Selection {
+                    only: only(*verdict),
+                    go_on: *go_on,
+                    ..selection(root, &["/*.log"], &[])
+                })
+                .collect();
+            (route_of(&routes, &path), is_decided(&routes, &path))
+        };
+        use Verdict::{Leaves, Takes, Unknown};
+        assert_eq!(decided(&[(Leaves, false), (Takes, false), (Unknown, false)]), (Some(1), true));
+        assert_eq!(decided(&[(Unknown, false), (Takes, false)]), (Some(0), false));
+        assert_eq!(decided(&[(Takes, true), (Unknown, false)]), (Some(0), false));
+        assert_eq!(decided(&[(Leaves, false), (Unknown, false)]), (Some(1), false));
+        assert_eq!(decided(&[(Leaves, false)]), (None, true));
+        let elsewhere = [Selection { only: only(Unknown), ..selection(root, &["/b.log"], &[]) }];
+        assert!(is_decided(&elsewhere, &path), "its path is none of these");
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::time::{Instant, SystemTime};
 
+use serde_json::{Map, Value};
+
 use crate::config::{Config, RouteConfig};
 use crate::decode::Decoder;
 use crate::encode::{self, Encoder, FileContext};
@@ -78,6 +80,8 @@ struct Work {
     when: Vec<(usize, Condition)>,
     explain: bool,
     time_read: String,
+    /// What the path tells of the pod.
+    kubernetes: Option<Map<String, Value>>,
     record: Vec<u8>,
     to: Vec<usize>,
     steps: Vec<Did>,
@@ -117,6 +121,7 @@ impl Stages {
                     .collect(),
                 explain,
                 time_read: encode::time_read(read_at),
+                kubernetes,
                 record: Vec::new(),
                 to: Vec::new(),
                 steps: Vec::new(),
@@ -175,7 +180,8 @@ impl Stages {
 
 impl Work {
     fn message(&mut self, message: &Message<'_>, take: &mut impl FnMut(&Made<'_>)) {
-        let Self { encoder, chain, all, when, explain, time_read, record, to, steps, starts } = self;
+        let Self { encoder, chain, all, when, explain, time_read, kubernetes, record, to, steps, starts } =
+            self;
         record.clear();
         to.clear();
         steps.clear();
@@ -187,7 +193,7 @@ impl Work {
             encoder.encode(message, time_read, record);
             to.extend(all.iter());
         } else {
-            let context = Context { message, time_read };
+            let context = Context { message, time_read, kubernetes: kubernetes.as_ref() };
             let mut before = if *explain { shown(&Fields::of(message)) } else { Vec::new() };
             let mut time = None;
             let made = chain.run_watched(&context, Fields::default(), |step, name, outcome, made| {

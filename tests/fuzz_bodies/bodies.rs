@@ -180,7 +180,7 @@ pub(crate) fn parse_json(bytes: &[u8]) {
         let chain = Chain::new(steps);
         let mut record = Vec::new();
         let time_read = "1970-01-01T00:00:00Z";
-        let made = chain.run(&Context { message: &message, time_read }, Fields::default());
+        let made = chain.run(&Context { message: &message, time_read, kubernetes: None }, Fields::default());
         encoder().encode_fields(&message, &made.fields, time_read, &mut record);
         check_record(&record);
         assert!(record.len() <= 13 * bytes.len() + 400, "{} bytes of {}", record.len(), bytes.len());

@@ -6,6 +6,7 @@
 //! - [`container`]: the real binary confined as a pod or a unit is.
 //! - [`door`]: a place on the network where nobody answers until it is opened.
 //! - [`identity`]: stand-ins for STS and the metadata services, which hand out credentials.
+//! - [`kubernetes`]: a stand-in for the API server of Kubernetes.
 //! - [`logs`]: writers that write logs as container runtimes and kubelet do.
 //! - [`process`]: the real binary as a child process.
 //! - [`proxy`]: a forward proxy.
@@ -20,6 +21,7 @@ pub mod container;
 pub mod door;
 pub mod endpoint;
 pub mod identity;
+pub mod kubernetes;
 pub mod logs;
 pub mod moto;
 pub mod process;

@@ -51,7 +51,7 @@ impl Node {
         })?;
         let clock = Instant::now();
         let State { tailer, appenders, chains, turn, .. } =
-            open::open(config, &data_dir, &disk, &bell, clock, SystemTime::now())?;
+            open::open(config, &data_dir, &disk, &bell, &Default::default(), clock, SystemTime::now())?;
         let names: Vec<DestinationName> = config.destinations.iter().map(|to| to.name.clone()).collect();
         let plans = config.routes.iter().map(|route| plan(route, &names)).collect();
         let outs = chains.into_iter().map(|(queue, chain)| Out {

@@ -15,6 +15,7 @@ use super::super::totals::Totals;
 use crate::buffer::{self, DeadLetterSettings, DeadLetters, Queue, Reader};
 use crate::config::{self, Config};
 use crate::disk::HostDisk;
+use crate::kubernetes::PodStore;
 use crate::source::{DestinationName, Incarnation};
 use crate::units::ByteSize;
 
@@ -81,7 +82,7 @@ impl Agent {
         let (bell, totals) = (Bell::default(), Totals::default());
         let data_dir = DataDir::open(&*disk, &config.data_dir).unwrap();
         let State { tailer, appenders, chains, turn, budget } =
-            open::open(config, &data_dir, &disk, &bell, now, wall).unwrap();
+            open::open(config, &data_dir, &disk, &bell, &PodStore::default(), now, wall).unwrap();
         let names: Vec<DestinationName> = config.destinations.iter().map(|to| to.name.clone()).collect();
         let plans = config.routes.iter().map(|route| plan(route, &names)).collect();
         let outs = chains.into_iter().map(|(queue, chain)| (queue.clone(), buffer::reader(&queue, chain)));

@@ -9,6 +9,7 @@ use super::Pipeline;
 use super::append::Stuck;
 use super::emit::Emit;
 use super::lane::Lane;
+use super::pods::PodOfLane;
 use super::rate::{GivenUp, LEAST};
 use crate::agent::casualties::Casualties;
 use crate::encode;
@@ -157,6 +158,7 @@ impl Pipeline {
                 selected: &mut scratch.selected,
                 fields: &mut scratch.fields,
                 time_read: &time_read,
+                kubernetes: lane.pod.as_ref().and_then(PodOfLane::in_conditions),
                 now,
                 bucket: bucket.as_mut().filter(|bucket| bucket.when_exceeded() == WhenExceeded::Drop),
                 given_up: GivenUp::default(),
@@ -238,6 +240,7 @@ impl Pipeline {
             }
         }
         if !all && is_first {
+            self.count_of_pod(lane, scratch.records.len());
             self.totals.read(&self.routes[lane.route], count, end - at);
             self.totals.header_lines.inc_by(header.skipped);
             for branch in &lane.branches {

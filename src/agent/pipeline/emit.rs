@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use serde_json::{Map, Value};
+
 use super::Plan;
 use super::block::Scratch;
 use super::lane::Branch;
@@ -22,6 +24,8 @@ pub(super) struct Emit<'a> {
     pub(super) selected: &'a mut [(usize, Records)],
     pub(super) fields: &'a mut Fields<'static>,
     pub(super) time_read: &'a str,
+    /// What records carry of the pod.
+    pub(super) kubernetes: Option<&'a Map<String, Value>>,
     pub(super) now: Instant,
     /// What may still come out, where the rest is given up.
     pub(super) bucket: Option<&'a mut Bucket>,
@@ -79,7 +83,7 @@ impl Emit<'_> {
     /// Makes the record of one route. Returns the name of a step that makes a dead letter of the message.
     fn under(&mut self, at: usize, message: &Message<'_>) -> Option<&'static str> {
         let several = self.branches.len() > 1;
-        let Self { branches, plans, records, selected, fields, time_read, .. } = self;
+        let Self { branches, plans, records, selected, fields, time_read, kubernetes, .. } = self;
         let Branch { route, encoder, nowhere, .. } = &mut branches[at];
         let plan = &plans[*route];
         let mut select = |out: usize, records: &Records| {
@@ -100,7 +104,7 @@ impl Emit<'_> {
             }
             return None;
         }
-        let context = Context { message, time_read };
+        let context = Context { message, time_read, kubernetes: *kubernetes };
         let made = plan.chain.run(&context, std::mem::take(*fields));
         let failed = match made.fate {
             Fate::Send => {

@@ -1,6 +1,7 @@
 //! One file on its way: where each of its destinations reads, and what turns its lines into records.
 
 use super::Plan;
+use super::pods::PodOfLane;
 use crate::agent::casualties::Stake;
 use crate::decode::{Decoder, Decoding};
 use crate::encode::Encoder;
@@ -14,6 +15,8 @@ pub(super) struct Lane {
     pub(super) route: usize,
     /// What makes records of its messages: one for each of the routes that it falls under.
     pub(super) branches: Vec<Branch>,
+    /// The pod that writes it.
+    pub(super) pod: Option<PodOfLane>,
     /// For each of them who loses a message on its way through it.
     pub(super) stakes: Vec<Stake>,
     /// Where its header ends, once that was seen.

@@ -12,6 +12,7 @@ mod groups;
 mod header;
 mod lane;
 mod measure;
+mod pods;
 mod rate;
 mod repair;
 mod rewire;
@@ -27,6 +28,7 @@ pub(super) use self::block::BLOCK;
 use self::block::{Scratch, Turn};
 use self::groups::Groups;
 use self::lane::{Branch, Cursor, Lane};
+use self::pods::{PodOfLane, Pods};
 pub(super) use self::rewire::Rewired;
 use self::unread::Unread;
 use super::casualties::{Graves, Stake};
@@ -35,7 +37,6 @@ use super::totals::{RouteTotals, Totals};
 use crate::buffer::{Appender, DeadLetters};
 use crate::decode::{Decoding, Marker};
 use crate::encode::{Encoder, FileContext, Layout};
-use crate::kubernetes::Pod;
 use crate::process::{Chain, Condition};
 use crate::source::{Incarnation, RouteName};
 use crate::tail::{Bucket, RateLimit, TailSettings, Tailer};
@@ -91,6 +92,7 @@ pub(super) struct Pipeline {
     naming: Vec<Incarnation>,
     /// Files that wait for it.
     nameless: HashSet<Incarnation>,
+    pods: Pods,
     scratch: Scratch,
     settings: TailSettings,
     node: u128,
@@ -145,6 +147,7 @@ impl Pipeline {
             named: HashSet::new(),
             naming: Vec::new(),
             nameless: HashSet::new(),
+            pods: Pods::default(),
             scratch: Scratch::default(),
             settings,
             node,
@@ -221,10 +224,11 @@ impl Pipeline {
         let queue = if retry { &mut self.retries } else { &mut self.queued };
         queue.remove(&incarnation);
         self.limited.remove(&incarnation);
-        let Some(mut lane) = self.lanes.remove(&incarnation).or_else(|| self.lane(incarnation)) else {
+        let Some(mut lane) = self.lanes.remove(&incarnation).or_else(|| self.lane(incarnation, now)) else {
             return true;
         };
         lane.retry = retry || self.hurried;
+        self.refresh_pod(incarnation, &mut lane);
         let mut index = 0;
         let (mut more, mut ended) = (false, true);
         while index < lane.cursors.len() {
@@ -270,18 +274,20 @@ impl Pipeline {
     }
 
     /// Makes the lane of a file that gets its first turn.
-    fn lane(&mut self, incarnation: Incarnation) -> Option<Lane> {
-        let entry = self.tailer.entry(incarnation)?;
+    fn lane(&mut self, incarnation: Incarnation, now: Instant) -> Option<Lane> {
+        let path = self.tailer.entry(incarnation).filter(|entry| !entry.unrouted)?.path.clone();
         if !self.named.contains(&incarnation) {
             self.nameless.insert(incarnation);
             return None;
         }
+        let pod = self.pod_of(incarnation, &path, now)?;
+        let entry = self.tailer.entry(incarnation)?;
         let route = self.plans.iter().position(|plan| plan.name == entry.route)?;
         let further = entry.further.iter();
         let further = further.filter_map(|name| self.plans.iter().position(|plan| plan.name == *name));
         let routes: Vec<usize> = std::iter::once(route).chain(further).collect();
-        let kubernetes = Pod::from_path(&entry.path).map(|pod| pod.fields());
-        let context = FileContext { path: &entry.path, host: &self.host, kubernetes: kubernetes.as_ref() };
+        let kubernetes = pod.as_ref().and_then(PodOfLane::in_conditions);
+        let context = FileContext { path: &entry.path, host: &self.host, kubernetes };
         let branches: Vec<Branch> = routes
             .iter()
             .map(|route| {
@@ -322,6 +328,7 @@ impl Pipeline {
         let lane = Lane {
             route,
             branches,
+            pod,
             stakes,
             header_end: None,
             cursors,
@@ -340,6 +347,7 @@ impl Pipeline {
     fn leave(&mut self, incarnation: Incarnation) {
         self.blocked.remove(&incarnation);
         self.limited.remove(&incarnation);
+        self.pods.forget(incarnation);
         self.groups.closed(incarnation);
         self.graves.forget(incarnation);
         self.dirty = true;

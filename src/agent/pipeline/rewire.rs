@@ -70,7 +70,7 @@ impl Pipeline {
         self.forget_turns();
         // What this process knows of a file is newer than what an earlier one wrote of it.
         merge(config, &mut self.tailer, &found, u64::MAX, true, Instant::now());
-        self.tailer.reroute(config.tail.clone(), open::routes(config));
+        self.tailer.reroute(config.tail.clone(), open::routes(config, &self.pods.store));
         for incarnation in self.tailer.opened() {
             self.enqueue(incarnation);
         }
@@ -84,7 +84,7 @@ impl Pipeline {
 
     /// Reads deleted files to their end that no route of another configuration takes: nobody can read them later.
     pub(in crate::agent) fn read_last(&mut self, config: &Config, now: Instant, wall: SystemTime) {
-        let files = self.tailer.last_chance(&open::routes(config));
+        let files = self.tailer.last_chance(&open::routes(config, &self.pods.store));
         self.read_to_end(files, now, wall);
     }
 

@@ -10,6 +10,7 @@ mod cases;
 mod cloudwatch;
 mod condition;
 mod destinations;
+mod kubernetes;
 mod limits;
 mod list;
 mod multiline;
@@ -30,6 +31,7 @@ pub(super) use cases::{Case, Cases, Expected};
 pub(super) use cloudwatch::CloudWatch;
 pub(super) use condition::{Condition, FieldTest};
 pub(super) use destinations::{CompressionKind, Destination, Directory, Firehose, Kinesis};
+pub(super) use kubernetes::Kubernetes;
 pub(super) use limits::{DeadLetters, Queue, RetryPauses, WhenLettersFull, WhenQueueFull};
 pub(super) use list::{Entries, List, OneOrMany};
 pub(super) use multiline::Multiline;
@@ -39,7 +41,9 @@ pub(super) use parsers::{
 };
 pub(super) use record::{NameOrOff, PresetOfRecord, Record, RecordNames};
 pub(super) use records::{AggregationKind, OrderingKind, PackingKind, RecordCompression};
-pub(super) use routes::{FormatName, PodMatch, Rate, RateOf, Route, StartPosition, Target, WhenRateExceeded};
+pub(super) use routes::{
+    FormatName, PodMatch, Rate, RateOf, Route, StartPosition, Target, WhenRateExceeded, WhenUnknown,
+};
 pub(super) use scalar::{
     DimensionValue, FieldName, FilePath, Folder, Form, Glob, Listen, LogFilter, Name, NameGlob, Regex, Size,
     Text, Time,
@@ -80,6 +84,10 @@ pub(super) struct File {
     pub(super) cloudwatch: Option<CloudWatch>,
     /// kinetail's own log, on standard error.
     pub(super) log: Log,
+    /// What the API of Kubernetes tells of the pods of this node. Without this section it is not asked, and records have
+    /// what the files' paths tell.
+    #[schemars(example = serde_json::json!({"labels": ["app"]}))]
+    pub(super) kubernetes: Option<Kubernetes>,
     /// How the records of all routes lie that do not say it themselves.
     pub(super) record: Record,
     /// Where records go: a name of your choice (1 to 64 of `A-Z a-z 0-9 _ . -`; it is also the name of the
@@ -113,6 +121,7 @@ impl Default for File {
             admin: None,
             cloudwatch: None,
             log: Log::default(),
+            kubernetes: None,
             record: Record::default(),
             destinations: None,
             routes: None,

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::scalar::NameGlob;
-use super::{Condition, Glob, List, Multiline, Name, OneOrMany, Record, Size, Step};
+use super::{Condition, Entries, Glob, List, Multiline, Name, OneOrMany, Record, Size, Step};
 
 /// Which files, how their lines are read, what is done with them and where they go.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
@@ -91,7 +91,7 @@ pub(crate) struct TargetOptions {
     pub(crate) when: Option<Condition>,
 }
 
-/// Names of pods and containers: patterns with `*`, `?`, `[…]` and `{a,b}`. All that are said must match.
+/// Names of pods and containers, and labels of pods: patterns with `*`, `?`, `[…]` and `{a,b}`. All that are said must match.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct PodMatch {
@@ -104,6 +104,25 @@ pub(crate) struct PodMatch {
     /// Containers' names.
     #[schemars(example = &["app"])]
     pub(crate) container: OneOrMany<NameGlob>,
+    /// Labels of the pod, by their names, and what they must be. They are known from the API (section `kubernetes`).
+    #[schemars(example = serde_json::json!({"app.kubernetes.io/part-of": ["shop", "cart-*"]}))]
+    pub(crate) labels: Entries<OneOrMany<NameGlob>>,
+    /// What becomes of a file whose pod's labels are not known within `kubernetes.wait`, or because the API is out of reach.
+    pub(crate) on_unknown: WhenUnknown,
+}
+
+/// What becomes of a file whose pod's labels are not known.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(crate) enum WhenUnknown {
+    /// it is held open and not read until they are
+    #[default]
+    Wait,
+    /// this route takes it
+    Take,
+    /// this route leaves it to later ones
+    Leave,
 }
 
 /// A limit of reading: bytes or lines a second, or both. A second's worth may come at once.

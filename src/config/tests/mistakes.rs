@@ -46,7 +46,7 @@ routes:
     let packing = format!("8:3: destinations.archive.packing: {PACKING}");
     let expected = [
         "2:1: data_dirr: unknown key; did you mean `data_dir`?; allowed here: data_dir, watch_config, host, tail, buffer, \
-         drain_timeout, admin, cloudwatch, log, record, destinations, routes, tests",
+         drain_timeout, admin, cloudwatch, log, kubernetes, record, destinations, routes, tests",
         r#"4:13: tail.max_line: "1 MegaByte" is not a size; write it like 512KiB, 64MiB or 4GiB"#,
         r#"5:10: tail.watch: "inotify" is not known here; allowed: auto, poll"#,
         "6:16: tail.rotate_wait: a time such as 500ms or 5s is needed here, not `5`",

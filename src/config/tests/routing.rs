@@ -23,6 +23,25 @@ fn a_route_takes_the_pods_that_match() {
     assert!(good(&route("to: [a, b]")).routes[0].takes(Path::new("/var/log/pods/x/y/z.log")));
 }
 
+#[test]
+fn labels_are_asked_for_only_where_the_api_is() {
+    let with = |keys: &str| format!("kubernetes: {{}}\n{}", route(&format!("{keys}, to: [a, b]")));
+    let config = good(&with("match: {labels: {team: [a, b-*]}, on_unknown: leave}"));
+    let pods = config.routes[0].pods.as_ref().unwrap();
+    let labels = |team: &str| [("team".to_owned(), team.to_owned())].into();
+    assert!(
+        pods.has_labels(&labels("a")) && pods.has_labels(&labels("b-1")) && !pods.has_labels(&labels("c"))
+    );
+    assert!(!pods.has_labels(&Default::default()));
+    let told = |text: &str| read(text).unwrap_err().to_string();
+    let without = told(&route("match: {labels: {team: a}}, to: [a, b]"));
+    assert!(without.contains("match.labels: needs a section `kubernetes`"), "{without}");
+    let idle = told(&with("match: {pod: a, on_unknown: take}"));
+    assert!(idle.contains("match.on_unknown: has a meaning only with `labels`"), "{idle}");
+    let empty = told(&with("match: {labels: {team: []}}"));
+    assert!(empty.contains("match.labels.team: is empty"), "{empty}");
+}
+
 fn config_when() -> Vec<(crate::source::DestinationName, Condition)> {
     let when = Condition::Field { name: "level".into(), test: Test::OneOf(vec!["error".into()]) };
     vec![("b".into(), when)]
@@ -71,7 +90,7 @@ fn a_route_that_looks_further_shares_its_files_with_later_ones() {
 #[test]
 fn what_is_wrong_with_a_route_is_told() {
     for (keys, told) in [
-        ("match: {}, to: a", "routes[0].match: is empty; name a `namespace`, `pod` or `container`"),
+        ("match: {}, to: a", "routes[0].match: is empty; name a `namespace`, `pod`, `container` or `labels`"),
         ("match: {namespace: '[a'}, to: a", "routes[0].match.namespace: \"[a\" is not a pattern of a name"),
         ("match: {pods: x}, to: a", "routes[0].match.pods: unknown key; did you mean `pod`?"),
         (

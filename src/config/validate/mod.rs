@@ -12,6 +12,7 @@ mod routes;
 mod steps;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::diagnostics::{Findings, Path};
 use super::document::Node;
@@ -49,7 +50,14 @@ pub(super) fn validate(
         entries.as_ref().map(|entries| entries.iter().map(|(name, _)| name.as_str()).collect());
     let layout = validator.record(&root.key("record"), &file.record);
     let limits = Limits { max_message: usize::try_from(file.tail.max_line.0.0).unwrap_or(usize::MAX) };
-    let routes = validator.routes(&root.key("routes"), routes.as_deref(), names.as_deref(), &layout, limits);
+    let routes = validator.routes(
+        &root.key("routes"),
+        routes.as_deref(),
+        names.as_deref(),
+        &layout,
+        limits,
+        file.kubernetes.is_some(),
+    );
     let tests = validator.cases(&root.key("tests"), &file.tests, routes.as_deref(), names.as_deref());
     let cloudwatch = file.cloudwatch.map(|typed| validator.cloudwatch(&root.key("cloudwatch"), &typed));
     let destinations = validator.destinations(&root.key("destinations"), entries?, &buffer);
@@ -79,6 +87,7 @@ pub(super) fn validate(
             },
             deliver_own_lines: file.log.deliver_own_lines,
         },
+        kubernetes: file.kubernetes.map(|kubernetes| Arc::new(kubernetes.settings())),
         destinations,
         routes,
         tests,

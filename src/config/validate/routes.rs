@@ -10,7 +10,7 @@ use crate::config::raw;
 use crate::config::settings::RouteConfig;
 use crate::decode::{Decoding, Format, Limits};
 use crate::encode::Layout;
-use crate::kubernetes::PodPattern;
+use crate::kubernetes::{OnUnknown, PodPattern};
 use crate::process::Condition;
 use crate::source::{DestinationName, RouteName};
 use crate::tail::{Pattern, RateLimit, RatePer, StartAt, WhenExceeded};
@@ -26,6 +26,7 @@ impl Validator<'_> {
         destinations: Option<&[&str]>,
         layout: &Layout,
         limits: Limits,
+        has_api: bool,
     ) -> Option<Vec<RouteConfig>> {
         let typed = typed?;
         if typed.is_empty() {
@@ -64,7 +65,7 @@ impl Validator<'_> {
             let files = self.patterns(&path.key("files"), route.files.as_ref());
             let (to, when) = self.targets(&path.key("to"), route.to.as_ref(), destinations);
             let record = route.record.as_ref().map(|record| self.record(&path.key("record"), record));
-            let pods = route.pods.as_ref().map(|pods| self.pods(&path.key("match"), pods));
+            let pods = route.pods.as_ref().map(|pods| self.pods(&path.key("match"), pods, has_api));
             let layout = record.unwrap_or_else(|| layout.clone());
             let multiline =
                 route.multiline.as_ref().map(|multiline| self.multiline(&path.key("multiline"), multiline));
@@ -168,15 +169,43 @@ impl Validator<'_> {
         (to, conditions)
     }
 
-    fn pods(&mut self, path: &Path, typed: &raw::PodMatch) -> PodPattern {
+    fn pods(&mut self, path: &Path, typed: &raw::PodMatch, has_api: bool) -> PodPattern {
         let names =
             |typed: &raw::OneOrMany<raw::NameGlob>| typed.iter().map(|(_, name)| name.0.clone()).collect();
         let (namespaces, pods, containers): (Vec<_>, Vec<_>, Vec<_>) =
             (names(&typed.namespace), names(&typed.pod), names(&typed.container));
-        if namespaces.is_empty() && pods.is_empty() && containers.is_empty() {
-            self.error(path, "is empty; name a `namespace`, `pod` or `container`, or leave it out");
+        let labels =
+            typed.labels.0.iter().filter_map(|(name, typed)| Some((name.clone(), names(typed.as_ref()?))));
+        let labels: Vec<(String, Vec<_>)> = labels.collect();
+        if namespaces.is_empty() && pods.is_empty() && containers.is_empty() && typed.labels.0.is_empty() {
+            self.error(path, "is empty; name a `namespace`, `pod`, `container` or `labels`, or leave it out");
         }
-        PodPattern { namespaces, pods, containers }
+        for (name, patterns) in &labels {
+            if patterns.is_empty() {
+                self.error(
+                    &path.key("labels").key(name),
+                    "is empty; name what it must be, or * for anything",
+                );
+            }
+        }
+        if !labels.is_empty() && !has_api {
+            self.error(
+                &path.key("labels"),
+                "needs a section `kubernetes`: labels are known from the API alone; `kubernetes: {}` will do",
+            );
+        }
+        let on_unknown = match typed.on_unknown {
+            raw::WhenUnknown::Wait => OnUnknown::Wait,
+            raw::WhenUnknown::Take => OnUnknown::Take,
+            raw::WhenUnknown::Leave => OnUnknown::Leave,
+        };
+        if labels.is_empty() && on_unknown != OnUnknown::Wait {
+            self.error(
+                &path.key("on_unknown"),
+                "has a meaning only with `labels`; all else is known from the path",
+            );
+        }
+        PodPattern { namespaces, pods, containers, labels, on_unknown }
     }
 
     /// `continue` needs a route to go on to; and a file is read only as its first route says.

@@ -2,7 +2,7 @@
 
 use super::{OWN_LOG, OWN_POOL, OWN_POSITIONS, Table, no, yes};
 
-const NO_API: &str = "kinetail asks neither the API server nor the kubelet; it takes what the path tells";
+const NO_API: &str = "what is asked for, and how, the section kubernetes says";
 const OWN_BUFFER: &str =
     "kinetail's buffer is always on disk (section buffer, and buffer of each destination)";
 const OWN_TLS: &str = "TLS is always on and verified; ca_bundle names other certificates";
@@ -148,11 +148,8 @@ pub(in crate::migrate) static KUBERNETES: Table = Table {
         yes("Keep_Log"),
         no("K8S-Logging.Parser", "annotations are not known; a route with match says it"),
         no("K8S-Logging.Exclude", "annotations are not known; a route with match and to: [] says it"),
-        no("Labels", "the path tells namespace, pod, UID, container and restarts; labels are not known"),
-        no(
-            "Annotations",
-            "the path tells namespace, pod, UID, container and restarts; annotations are not known",
-        ),
+        no("Labels", "kubernetes.labels says which labels records carry"),
+        no("Annotations", "kubernetes.annotations says which annotations records carry"),
         no("Owner_References", NO_API),
         no("Namespace_Labels", NO_API),
         no("Namespace_Annotations", NO_API),

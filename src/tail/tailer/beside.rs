@@ -24,7 +24,6 @@ use super::super::content::Content;
 use super::super::discovery;
 use super::super::identity::{FileId, Fingerprint, Proof, Stamp};
 use super::super::siblings::{self, LogKey};
-use super::routing::put_under_its_route;
 use super::scan::{Met, has_more};
 use super::{Tailer, Tracked};
 use crate::source::{Incarnation, Position};
@@ -328,13 +327,8 @@ impl Tailer {
         if tracked.entry.status == Status::Ignored {
             return;
         }
-        // It may have been left under another configuration.
-        if tracked.entry.status == Status::Following
-            && !put_under_its_route(&self.routes, &self.selections, &mut tracked.entry)
-        {
-            tracked.entry.status = Status::Finished;
-        }
-        if tracked.entry.status == Status::Following {
+        if tracked.entry.status == Status::Following && self.take_up(incarnation) {
+            let tracked = &self.files[&incarnation];
             info!(event = "rotated_file_resumed", path = %tracked.entry.path.display(),
                 offset = tracked.entry.proof.end, gzip = content.is_gzip(), "a rotated file is read to its end");
             self.attach(incarnation, content);

@@ -22,7 +22,7 @@ use self::beside::{Base, ByLog};
 pub use self::view::View;
 use super::checkpoint::{Checkpoint, Entry, Progress, Status};
 use super::content::Content;
-use super::discovery::{Roots, Selection};
+use super::discovery::{self, Roots, Selection};
 use super::identity::{FileId, Fingerprint, Proof};
 use super::settings::{StartAt, TailSettings};
 use super::siblings::LogKey;
@@ -92,11 +92,25 @@ struct Tracked {
     missed: bool,
     /// It no longer holds what was read of it, though that was not noticed by reading yet.
     truncated: bool,
+    /// Where its end was when it was met, if it is not known yet whether a route takes it that begins there.
+    end: Option<EndWhenMet>,
+}
+
+/// The end of a file when it was met, for routes that began then.
+struct EndWhenMet {
+    routes: Vec<RouteName>,
+    position: Position,
+    proof: Proof,
 }
 
 impl Tracked {
     fn is_open(&self) -> bool {
         self.content.is_some()
+    }
+
+    /// It is followed, and not read before it is known under which routes it falls.
+    fn waits_for_route(&self) -> bool {
+        self.entry.unrouted && self.entry.status == Status::Following
     }
 
     /// Beside it lies what rotation makes of the file.
@@ -250,6 +264,7 @@ impl Tailer {
             grew: now,
             missed: false,
             truncated: false,
+            end: None,
         };
         self.files.insert(incarnation, tracked);
         self.now_at(incarnation, id);
@@ -344,16 +359,29 @@ impl Tailer {
     }
 
     fn new_entry(&self, path: PathBuf, id: FileId, route: usize, start: Position) -> Entry {
-        let (further, to) = routing::further(&self.routes, route, &path);
-        let route = &self.routes[route];
+        let (mut further, mut to) = routing::further(&self.routes, route, &path);
+        let mut unrouted = !discovery::is_decided(&self.selections, &path);
+        let rules = routing::rules_of(&self.routes, &path);
+        let mut name = self.routes[route].name.clone();
+        // What follows a file by rotation goes where that went, though what that was decided by is not known any more.
+        if unrouted && let Some(before) = self.routed_before(&path) {
+            (name, further, to, unrouted) = (
+                before.route.clone(),
+                before.further.clone(),
+                routing::destinations_of(&self.routes, before),
+                false,
+            );
+        }
         Entry {
             incarnation: Incarnation::mint(),
             id,
             path,
             home: None,
             moved_to: None,
-            route: route.name.clone(),
+            route: name,
             further,
+            unrouted,
+            rules,
             fingerprint: Fingerprint::default(),
             proof: Proof::default(),
             status: Status::Following,

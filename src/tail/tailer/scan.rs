@@ -14,7 +14,7 @@ use super::super::discovery::{self, Found};
 use super::super::identity::{FileId, Fingerprint, Proof, Stamp};
 use super::super::settings::StartAt;
 use super::beside::{Base, Recognised};
-use super::routing::{further, reconcile_destinations};
+use super::routing::{further, reconcile_destinations, rules_of};
 use super::{Place, Scan, Tailer};
 use crate::source::{Incarnation, Position};
 
@@ -103,6 +103,9 @@ impl Tailer {
         };
         let route = self.routes[found.route].name.clone();
         let (further, to) = further(&self.routes, found.route, &found.path);
+        let stays = !discovery::is_decided(&self.selections, &found.path)
+            || self.entry(incarnation).is_some_and(|entry| self.stays(entry, &found.path));
+        let rules = rules_of(&self.routes, &found.path);
         let Some(tracked) = self.files.get_mut(&incarnation) else { return false };
         tracked.place = Place::AtPath;
         let entry = &mut tracked.entry;
@@ -110,8 +113,8 @@ impl Tailer {
         if content.is_some() {
             tracked.grew = now;
         }
-        if entry.status == Status::Following {
-            (entry.route, entry.further) = (route, further);
+        if entry.status == Status::Following && !stays && !entry.unrouted {
+            (entry.route, entry.further, entry.rules) = (route, further, rules);
             reconcile_destinations(entry, &to);
         }
         entry.moved_to = (found.path != entry.path).then(|| found.path.clone());
@@ -224,8 +227,10 @@ impl Tailer {
             Recognised::New if !self.is_whole(&mut content, &found.path, found.stamp, wall) => return None,
             Recognised::New => {}
         }
+        let decided = discovery::is_decided(&self.selections, &found.path);
+        let ends = if decided { Vec::new() } else { self.beginning_at_ends(&found.path) };
         let (start, proof) =
-            if first && self.routes[found.route].start_at == StartAt::End && !content.is_gzip() {
+            if decided && first && self.routes[found.route].start_at == StartAt::End && !content.is_gzip() {
                 end_of(&mut content, found.stamp.len).unwrap_or_default()
             } else {
                 (Position::default(), Proof::default())
@@ -238,6 +243,7 @@ impl Tailer {
         let incarnation = entry.incarnation;
         self.track(entry, now);
         self.attach(incarnation, content);
+        self.note_end(incarnation, ends);
         self.note_home(incarnation);
         self.base_of(incarnation)
     }
@@ -261,7 +267,7 @@ pub(super) fn has_more(content: &mut Content, proof: &Proof) -> std::io::Result<
 
 /// Where a file ends, at the start of its last line if that has no newline yet. Where that line is too long to
 /// find its start, the rest of it is passed over.
-fn end_of(content: &mut Content, len: u64) -> std::io::Result<(Position, Proof)> {
+pub(super) fn end_of(content: &mut Content, len: u64) -> std::io::Result<(Position, Proof)> {
     let start = len.saturating_sub(Proof::FULL as u64);
     let mut tail = Vec::new();
     content.read(&Proof { end: start, len: 0, hash: 0 }, (len - start) as usize, &mut tail)?;

@@ -1,0 +1,140 @@
+//! Whatever befalls the API costs no line and no long wait.
+
+use hyper::StatusCode;
+use serde_json::json;
+
+use super::support::kubernetes::PodObject;
+use super::support::logs::{Container, Format, Writer};
+use super::support::process::until;
+use super::{Node, files, records};
+
+#[tokio::test]
+async fn nothing_waits_for_an_api_that_is_out_of_reach_and_later_records_have_what_comes_late() {
+    let node = Node::with("1h", "").await;
+    node.api.pod(&node.pod());
+    node.api.away(true);
+    let mut log = node.log();
+    log.lines(2);
+    let agent = node.scene.start().await;
+    let told = node.told(&node.web, 2).await;
+    let of_path = json!({
+        "namespace_name": "shop", "pod_name": node.web.pod, "pod_id": node.web.uid, "container_name": "app",
+        "container_restart_count": 0,
+    });
+    assert_eq!(told, [of_path.clone(), of_path]);
+    assert_eq!(files(&agent, "missing").await, 1.0);
+    node.api.away(false);
+    until(async || agent.metric("kinetail_kubernetes_api_up").await == 1.0).await;
+    log.lines(1);
+    let told = node.told(&node.web, 3).await;
+    assert_eq!(told[2]["owner_name"], "web");
+    assert_eq!((files(&agent, "late").await, records(&agent, "path").await), (1.0, 2.0));
+    assert!(agent.metric("kinetail_kubernetes_api_failures_total{resource=\"pods\"}").await >= 1.0);
+    node.scene.exactly_once(&[&log]).await;
+    node.scene.ids_are_unique();
+    agent.terminate().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_come_is_waited_for_only_so_long() {
+    let node = Node::with("200ms", "").await;
+    node.api.pod(&node.pod());
+    node.api.hold(true);
+    let mut log = node.log();
+    log.lines(2);
+    let agent = node.scene.start().await;
+    let told = node.told(&node.web, 2).await;
+    assert!(told.iter().all(|pod| pod.get("labels").is_none()), "{told:?}");
+    node.api.hold(false);
+    until(async || agent.metric("kinetail_kubernetes_api_up").await == 1.0).await;
+    log.lines(1);
+    assert_eq!(node.told(&node.web, 3).await[2]["labels"]["app.kubernetes.io/name"], "web");
+    agent.terminate().await;
+}
+
+#[tokio::test]
+async fn a_watch_that_breaks_goes_on_where_the_last_bookmark_was() {
+    let node = Node::with("1h", "").await;
+    node.api.pod(&node.pod());
+    let mut log = node.log();
+    log.lines(1);
+    let agent = node.scene.start().await;
+    node.told(&node.web, 1).await;
+    node.api.asked("pods are watched", |requests| Node::watches(requests) > 0).await;
+    node.api.bookmark();
+    let marker = Container::of_pod("marker");
+    // Everything before this is known once this is.
+    node.api.pod(&PodObject::of(&marker));
+    let mut second = Writer::container(&node.scene.root(), &marker, Format::Containerd);
+    second.lines(1);
+    node.told(&marker, 1).await;
+    let before = node.api.requests();
+    node.api.away(true);
+    node.api.pod(&node.pod().label("release", "2"));
+    node.api.away(false);
+    node.api.asked("it is watched again", |requests| Node::watches(requests) > Node::watches(&before)).await;
+    let after = node.api.requests();
+    assert_eq!(Node::lists(&after), 1, "nothing is listed twice: {after:#?}");
+    let again =
+        Node::of_pods(&after).last().expect("a watch").parameter("resourceVersion").map(str::to_owned);
+    let version: u64 = again.expect("a version").parse().expect("a number");
+    assert!(version > 1050, "behind the bookmark: {version}");
+    until(async || agent.metric("kinetail_kubernetes_api_up").await == 1.0).await;
+    // The change may be told a moment later: until then records have what was known.
+    let mut lines = 1;
+    loop {
+        log.lines(1);
+        lines += 1;
+        if node.told(&node.web, lines).await[lines - 1]["labels"]["release"] == "2" {
+            break;
+        }
+    }
+    agent.terminate().await;
+}
+
+async fn what_the_api_has_forgotten_is_listed_anew(by_status: bool) {
+    let node = Node::with("1h", "").await;
+    node.api.pod(&node.pod());
+    let mut log = node.log();
+    log.lines(1);
+    let agent = node.scene.start().await;
+    node.told(&node.web, 1).await;
+    node.api.asked("pods are watched", |requests| Node::watches(requests) > 0).await;
+    node.api.away(true);
+    node.api.pod(&node.pod().label("release", "2"));
+    let late = Container::of_pod("late");
+    node.api.pod(&PodObject::of(&late));
+    node.api.forget(by_status);
+    node.api.away(false);
+    node.api.asked("pods are listed again", |requests| Node::lists(requests) > 1).await;
+    // Of the list that is under way, this is told last.
+    let mut second = Writer::container(&node.scene.root(), &late, Format::Containerd);
+    second.lines(1);
+    assert_eq!(node.told(&late, 1).await[0]["owner_name"], "web");
+    log.lines(1);
+    assert_eq!(node.told(&node.web, 2).await[1]["labels"]["release"], "2");
+    agent.terminate().await;
+}
+
+#[tokio::test]
+async fn gone_in_the_stream_is_listed_anew() {
+    what_the_api_has_forgotten_is_listed_anew(false).await;
+}
+
+#[tokio::test]
+async fn gone_by_the_status_is_listed_anew() {
+    what_the_api_has_forgotten_is_listed_anew(true).await;
+}
+
+#[tokio::test]
+async fn who_may_not_ask_is_told_what_to_do_and_records_go_on() {
+    let node = Node::with("1h", "").await;
+    node.api.refuse("pods", StatusCode::FORBIDDEN);
+    let mut log = node.log();
+    log.lines(2);
+    let agent = node.scene.start().await;
+    assert_eq!(node.told(&node.web, 2).await[0]["pod_name"], node.web.pod);
+    let said = agent.logged("kubernetes_api_unavailable").await;
+    assert!(said.contains("ClusterRole"), "{said}");
+    agent.terminate().await;
+}
