@@ -8,7 +8,7 @@ use clap::Parser;
 use kinetail::agent::{self, ConfigFile, Options};
 use kinetail::cli::{
     Cli, Command, RunArgs, buffer, check, checkpoints, completions, count, dead_letters, generate,
-    iam_policy, migrate, online, plan, reload, schema, status, trial,
+    iam_policy, migrate, online, plan, reload, schema, status, tap, trial,
 };
 use kinetail::config::{self, Config, RouteConfig};
 use kinetail::tail::{self, Roots, Selection};
@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         Command::Reload(args) => reload::run(&args, &mut io::stdout().lock(), &mut io::stderr().lock()),
         Command::Status(args) => status::run(&args, &mut io::stdout().lock(), &mut io::stderr().lock()),
         Command::Files(args) => status::files(&args, &mut io::stdout().lock(), &mut io::stderr().lock()),
+        Command::Tap(args) => tap::run(&args, &mut io::stdout().lock(), &mut io::stderr().lock()),
         Command::Buffer(args) => buffer::run(&args, &mut io::stdout().lock(), &mut io::stderr().lock()),
         Command::DeadLetters(args) => {
             dead_letters::run(&args, &mut io::stdout().lock(), &mut io::stderr().lock())

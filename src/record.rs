@@ -84,6 +84,17 @@ impl Records {
         &self.data
     }
 
+    /// One record, without its newline; empty if there are not so many.
+    pub fn record(&self, index: usize) -> &[u8] {
+        let end = |index: usize| {
+            let end = self.ends.get(4 * index..)?.first_chunk::<4>()?;
+            Some(u32::from_le_bytes(*end) as usize)
+        };
+        let start = index.checked_sub(1).map_or(Some(0), end);
+        let record = start.zip(end(index)).and_then(|(start, end)| self.data.get(start..end - 1));
+        record.unwrap_or_default()
+    }
+
     /// Where each record ends in [`data`](Self::data), its newline included: little-endian `u32`.
     pub fn ends(&self) -> &[u8] {
         &self.ends
@@ -268,6 +279,8 @@ mod tests {
         }
         assert_eq!((to.data(), to.ends()), (from.data(), from.ends()));
         assert_eq!(to.data(), b"a\n\nccc\n");
+        let each: Vec<&[u8]> = (0..4).map(|index| to.record(index)).collect();
+        assert_eq!(each, [&b"a"[..], b"", b"ccc", b""]);
     }
 
     #[test]

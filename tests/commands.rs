@@ -4,37 +4,15 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::process::Output;
+use std::os::unix::process::ExitStatusExt as _;
 
+use rustix::process::Signal;
 use serde_json::Value;
+use support::commands::{command, going_on, json, refused, text};
 use support::endpoint::{ErrorAnswer, Fault, Marker, Rule};
 use support::logs;
-use support::process::{Agent, kinetail};
+use support::process::Agent;
 use support::scene::{ARCHIVE, AUDIT, Scene};
-
-async fn command(scene: &Scene, words: &str) -> Output {
-    let mut command = kinetail(&scene.root());
-    command.args(words.split(' ')).args(["--config", "kinetail.yaml"]);
-    command.output().await.expect("it starts")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// What a command answers with `--json`; it must end well.
-async fn json(scene: &Scene, words: &str) -> Value {
-    let output = command(scene, &format!("{words} --json")).await;
-    assert!(output.status.success(), "{words}: {}{}", text(&output.stdout), text(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(&output.stdout)))
-}
-
-/// What a command says against it; it must fail.
-async fn refused(scene: &Scene, words: &str) -> String {
-    let output = command(scene, words).await;
-    assert_eq!(output.status.code(), Some(1), "{words}: {}", text(&output.stdout));
-    text(&output.stderr)
-}
 
 #[tokio::test]
 async fn reload_tells_what_came_of_it() {
@@ -76,6 +54,32 @@ async fn status_and_files_tell_how_a_running_kinetail_does() {
     assert_eq!((&file["path"], &file["destinations"][0]["offset"]), (&path.clone().into(), &length.into()));
     assert!(text(&command(&scene, "files").await.stdout).contains(&path));
     agent.terminate().await;
+}
+
+#[tokio::test]
+async fn a_watched_status_is_shown_anew_until_it_is_ended_or_kinetail_ends() {
+    const CLEAR: &str = "\u{1b}[2J";
+    let scene = Scene::plain().await;
+    let mut writer = logs::containers(&scene.root(), 1).remove(0);
+    let agent = scene.start().await;
+    let (table, lines) = (going_on(&scene, "status --watch"), going_on(&scene, "status --watch --json"));
+    let read = |line: &str| serde_json::from_str::<Value>(line).ok()?["reading"]["lines"].as_u64();
+    let (seen, first) = lines.line_after(0, |line| read(line).is_some()).await;
+    assert!(!first.contains(CLEAR), "what a script reads is JSON and nothing else: {first}");
+    assert_eq!(read(&first), Some(0));
+    let (screen, _) = table.line_after(0, |line| line.starts_with(CLEAR) && line.contains("kinetail")).await;
+    writer.lines(10);
+    scene.exactly_once(&[&writer]).await;
+    lines.line_after(seen, |line| read(line) == Some(10)).await;
+    // A screen is cleared before the next look, and shows what has changed.
+    let (screen, _) = table.line_after(screen, |line| line.starts_with(CLEAR)).await;
+    table.line_after(screen, |line| line.contains(ARCHIVE)).await;
+    table.signal(Signal::INT);
+    assert_eq!(table.ended().await.status.signal(), Some(Signal::INT.as_raw()));
+    agent.terminate().await;
+    let ended = lines.ended().await;
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(ended.lines.last().is_some_and(|line| line.contains("no kinetail runs")), "{:?}", ended.lines);
 }
 
 /// What `buffer ls` says of this destination.
@@ -143,7 +147,6 @@ async fn a_purge_asks_and_gives_up_what_waits_and_nothing_else() {
     assert!(refused(&scene, "buffer purge nobody --yes").await.contains("no buffer"));
     assert_eq!(json(&scene, "buffer purge audit --yes").await["given_up"], 10);
     let agent = scene.start().await;
-    assert!(refused(&scene, "buffer purge audit --yes").await.contains("in use"));
     writer.lines(5);
     let later: Vec<Marker> = writer.markers().skip(10).collect();
     scene.endpoint.wait_until(|account| account.stream(AUDIT).distinct() >= 5).await;

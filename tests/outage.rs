@@ -194,16 +194,18 @@ async fn with_drop_oldest_an_outage_costs_the_oldest_records_and_they_are_counte
     assert!(size > 0.0 && size <= MAX_SIZE as f64, "its buffer takes {size}");
     scene.endpoint.look(|account| assert_eq!(account.stream(AUDIT).taken, 0));
     scene.endpoint.heal();
+    let full =
+        |unit: &str| format!("kinetail_buffer_dropped_{unit}_total{{destination=\"audit\",reason=\"full\"}}");
     // What comes last is always a record that is taken.
     let records = loop {
         let taken = scene.endpoint.look(|account| account.stream(AUDIT).taken);
-        let dropped = agent.metric(&of_audit("dropped_records_total")).await as usize;
+        let dropped = agent.metric(&full("records")).await as usize;
         if scene.endpoint.look(|account| account.stream(AUDIT).distinct()) + dropped >= written.len() {
             break dropped;
         }
         scene.endpoint.wait_until(|account| account.stream(AUDIT).taken > taken).await;
     };
-    let bytes = agent.metric(&of_audit("dropped_bytes_total")).await;
+    let bytes = agent.metric(&full("bytes")).await;
     let ended = agent.terminate().await;
     assert!(ended.lines.iter().any(|line| line.contains("\"oldest_dropped\"")), "it is said");
     assert!(bytes > 100.0 * records as f64, "{bytes} bytes of {records} records");

@@ -65,6 +65,12 @@ impl Burial {
         buried
     }
 
+    /// Gives up what waits.
+    pub(super) fn forget(&mut self) {
+        self.waiting.clear();
+        self.again = None;
+    }
+
     /// When what waits is tried again; none if nothing waits.
     pub(super) fn due(&self) -> Option<Instant> {
         self.again

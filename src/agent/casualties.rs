@@ -218,6 +218,16 @@ impl Graves {
         self.kept.remove(&(out, incarnation));
     }
 
+    /// The dead letters of a destination.
+    pub(super) fn of(&self, out: usize) -> &DeadLetters {
+        &self.letters[out]
+    }
+
+    /// Those of all destinations.
+    pub(super) fn all(&self) -> &[DeadLetters] {
+        &self.letters
+    }
+
     /// The destinations' dead letters, for [`rewire`](Self::rewire).
     pub(super) fn take_letters(&mut self) -> Vec<DeadLetters> {
         mem::take(&mut self.letters)

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 
 use super::burial::{Burial, bytes_of};
 use super::standing::Standing;
-use crate::buffer::{Queue, Reader};
+use crate::buffer::{GivenUp, Queue, Reader};
 use crate::deliver::{
     Answer, Class, DestinationMetrics, Dispatcher, Failure, Health, HotKey, HotShard, Next, Refused, Request,
     Service, Settled,
@@ -33,6 +34,8 @@ pub(super) enum Order {
     /// The destination is another one under the same name. What is under way is waited for, and the rest goes to the
     /// new one.
     Become(Box<Become>),
+    /// Give up what is in the buffer now, but for what is under way. The sender is told how much it was.
+    Purge(oneshot::Sender<GivenUp>),
 }
 
 /// What delivery is to do.
@@ -76,13 +79,18 @@ impl Delivery {
     pub(super) async fn run(mut self, mut orders: UnboundedReceiver<Order>, heart: Heartbeat) {
         let (mut phase, mut next, mut closed, mut said_empty) =
             (Phase::Run, None::<Box<Become>>, false, false);
+        let mut purges = Vec::new();
         let mut sending: JoinSet<Sent> = JoinSet::new();
         let mut under_way: BTreeMap<tokio::task::Id, u64> = BTreeMap::new();
         let mut health = self.dispatcher.health().clone();
         loop {
             heart.beat();
-            let quiet = closed || phase == Phase::Keep || next.is_some();
+            let quiet = closed || phase == Phase::Keep || next.is_some() || !purges.is_empty();
             if quiet && sending.is_empty() {
+                if !purges.is_empty() {
+                    self.purge(std::mem::take(&mut purges)).await;
+                    continue;
+                }
                 if let Some(next) = next.take() {
                     self.turn_into(*next).await;
                     continue;
@@ -157,6 +165,7 @@ impl Delivery {
                 order = orders.recv(), if !closed => match order {
                     Some(Order::Phase(told)) => phase = told,
                     Some(Order::Become(told)) => next = Some(told),
+                    Some(Order::Purge(asker)) => purges.push(asker),
                     None => closed = true,
                 },
                 // Still alive, though nothing happens.
@@ -178,6 +187,27 @@ impl Delivery {
         let before = std::mem::replace(&mut self.dispatcher, next.dispatcher);
         let unsettled = before.into_runs().into_iter();
         self.returned = unsettled.chain(self.returned.drain(..)).collect();
+    }
+
+    /// Gives up everything that is in the buffer; nothing is under way.
+    async fn purge(&mut self, askers: Vec<oneshot::Sender<GivenUp>>) {
+        self.dispatcher.forget();
+        self.returned.clear();
+        self.burial.forget();
+        self.reader.forget();
+        let queue = self.queue.clone();
+        let given_up = tokio::task::spawn_blocking(move || queue.give_up()).await.unwrap_or_default();
+        warn!(event = "buffer_purged", destination = %self.queue.name(), records = given_up.records,
+            "all records that waited were given up, as was asked for");
+        if let Some(error) = &given_up.not_noted {
+            warn!(event = "ack_not_written", destination = %self.queue.name(), %error,
+                "that records were given up could not be noted on disk; after a restart they would be sent");
+        }
+        let mut given_up = Some(given_up);
+        for asker in askers {
+            // Whoever asked second finds nothing more; whoever asked may be gone.
+            let _ = asker.send(given_up.take().unwrap_or_default());
+        }
     }
 
     /// Takes nothing. Returns when to look again at dead letters that wait.

@@ -12,11 +12,12 @@ use super::bell::Bell;
 use super::data_dir::DataDir;
 use super::glance::Glance;
 use super::keeper::{Keeper, Kept};
-use super::pipeline::{Pipeline, Rewired};
+use super::pipeline::{Asker, Pipeline, Rewired};
 use crate::buffer::{BufferSettings, DeadLetters, Durability, Opened};
 use crate::config::Config;
 use crate::disk::Disk;
-use crate::tail::{TailSettings, Watch, Watcher};
+use crate::tail::amend::Amend;
+use crate::tail::{Replay, TailSettings, Watch, Watcher};
 use crate::telemetry::Heartbeat;
 
 /// Between two rounds over the files that were written to. A line waits that long at most, and a file that is
@@ -53,6 +54,16 @@ impl Pause {
     }
 }
 
+/// What the thread is told to do between two turns.
+pub(super) enum Told {
+    /// To go on by another configuration.
+    Rewire(Rewire),
+    /// To put dead letters into the buffer again; the asker is told how it goes.
+    Replay(Vec<Replay>, Asker),
+    /// To change how far a file is. What was done, or why not, is told when it is durable.
+    Amend(Amend, oneshot::Sender<Result<String, String>>),
+}
+
 /// Another configuration to read by.
 pub(super) struct Rewire {
     pub(super) config: Arc<Config>,
@@ -78,7 +89,7 @@ pub(super) struct Drive {
     pub(super) poll_interval: Duration,
     /// Read what is there now, to its end, and return.
     pub(super) once: bool,
-    rewires: Receiver<Rewire>,
+    told: Receiver<Told>,
     watch: Watch,
     disk_low: bool,
     /// A look at all folders is due.
@@ -107,7 +118,7 @@ impl Drive {
         buffer: BufferSettings,
         tail: &TailSettings,
         once: bool,
-        rewires: Receiver<Rewire>,
+        told: Receiver<Told>,
     ) -> Self {
         Self {
             pipeline,
@@ -121,7 +132,7 @@ impl Drive {
             buffer,
             poll_interval: tail.poll_interval,
             once,
-            rewires,
+            told,
             watch: tail.watch,
             disk_low: false,
             scan_wanted: false,
@@ -151,8 +162,15 @@ impl Drive {
         let (mut next_measure, mut next_retry) = (start, start);
         while !self.stop.load(Ordering::Acquire) {
             heart.beat();
-            while let Ok(rewire) = self.rewires.try_recv() {
-                self.rewire(rewire);
+            while let Ok(told) = self.told.try_recv() {
+                match told {
+                    Told::Rewire(rewire) => self.rewire(rewire),
+                    Told::Amend(change, done) => self.amend(&change, done),
+                    Told::Replay(replays, asker) => {
+                        self.pipeline.begin_replay(replays, &asker);
+                        continue;
+                    }
+                }
                 let now = Instant::now();
                 (last_scan, next_scan) = (now, now + self.scan_after());
             }
@@ -200,14 +218,16 @@ impl Drive {
                 self.pipeline.retry_blocked(now);
                 next_retry = now + ROUND;
             }
-            let busy = self.turns();
+            let busy = self.turns() | self.pipeline.replay(Instant::now(), SystemTime::now());
             if self.buffer.sync == Durability::Always && self.pipeline.wants_checkpoint() {
                 self.checkpoint_now();
             }
             if busy {
                 continue;
             }
-            if self.once && !self.pipeline.is_blocked() && !self.pipeline.awaits_pods() {
+            let waits =
+                self.pipeline.is_blocked() || self.pipeline.awaits_pods() || self.pipeline.is_replaying();
+            if self.once && !waits {
                 break;
             }
             let mut until = next_scan.min(next_sync).min(next_look);
@@ -230,6 +250,7 @@ impl Drive {
             self.pipeline.read_deleted(Instant::now(), SystemTime::now());
         }
         self.pipeline.measure(Instant::now(), SystemTime::now());
+        self.pipeline.show_no_more();
         heart.rest();
         self
     }
@@ -254,6 +275,21 @@ impl Drive {
         self.checkpoint_now();
         // Whoever asked may be gone.
         let _ = done.send(rewired);
+    }
+
+    /// Changes how far a file is. One that was forgotten is met anew.
+    fn amend(&mut self, change: &Amend, done: oneshot::Sender<Result<String, String>>) {
+        let amended = self.pipeline.amend(change, Instant::now());
+        match &amended {
+            Ok(what) => {
+                info!(event = "checkpoint_amended", what, "a position was changed as was asked for");
+                self.scan();
+                self.checkpoint_now();
+            }
+            Err(why) => info!(event = "checkpoint_not_amended", why),
+        }
+        // Whoever asked may be gone.
+        let _ = done.send(amended);
     }
 
     /// The last checkpoint.

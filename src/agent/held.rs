@@ -19,6 +19,7 @@ struct Said {
     mark: Option<Mark>,
     first: Option<u64>,
     files: HashMap<Incarnation, (Option<Progress>, Vec<Repair>)>,
+    replays: HashMap<Incarnation, Progress>,
 }
 
 impl Held {
@@ -57,6 +58,7 @@ impl Said {
             mark: last.marks.get(name).copied(),
             first: last.first.get(name).copied(),
             files: last.files.iter().map(|entry| (entry.incarnation, of(entry))).collect(),
+            replays: last.replays.iter().map(|it| (it.incarnation, it.progress.clone())).collect(),
         }
     }
 
@@ -81,6 +83,10 @@ impl Said {
             *now = before;
             entry.repairs.retain(|repair| repair.to != *name);
             entry.repairs.extend(repairs);
+        }
+        for replay in checkpoint.replays.iter_mut().filter(|replay| replay.progress.to == *name) {
+            let before = self.replays.get(&replay.incarnation).cloned();
+            replay.progress = before.unwrap_or_else(|| Progress::at(name.clone(), Default::default()));
         }
     }
 }

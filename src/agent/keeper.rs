@@ -1,7 +1,8 @@
 //! Making things durable, in a thread of its own: sync, then checkpoint, then let chunks go.
 //!
 //! The order is the promise: a checkpoint is written only when everything that it says is in the buffers was
-//! synced (or delivered already), and a chunk is removed only when a durable checkpoint covers it.
+//! synced (or delivered already), and a chunk is removed only when a durable checkpoint covers it; likewise dead letters that
+//! are in the buffer again.
 //!
 //! Should a sync of a buffer fail, the kernel may have dropped what it could not write, and asking again would
 //! wrongly answer success. So from then on that destination is *held*: until all that was in its buffer at that
@@ -22,15 +23,17 @@ use tracing::{error, info};
 use super::bell::Bell;
 use super::held::Held;
 use super::totals::Totals;
-use crate::buffer::{Durability, Queue, SyncPoint};
+use crate::buffer::{DeadLetters, Durability, Queue, SyncPoint};
 use crate::disk::Disk;
-use crate::source::DestinationName;
-use crate::tail::{Checkpoint, checkpoint};
+use crate::source::{DestinationName, Incarnation};
+use crate::tail::{Checkpoint, Replay, checkpoint};
 
 /// Everything as it was at one instant.
 pub(super) struct Snapshot {
     pub(super) checkpoint: Checkpoint,
     pub(super) points: Vec<(Queue, SyncPoint)>,
+    /// Files of dead letters of which all is in the buffer.
+    pub(super) replayed: Vec<(Replay, DeadLetters)>,
 }
 
 /// What became of a snapshot.
@@ -40,8 +43,10 @@ pub(super) struct Kept {
     pub(super) saved: bool,
     /// Destinations whose buffers could not be made durable: what they are writing to is to be closed.
     pub(super) failed: Vec<DestinationName>,
-    /// A destination is held, so that not everything was let go that could have been.
+    /// A destination is held, or the disk failed, so that not everything was let go that could have been.
     pub(super) held: bool,
+    /// Files of dead letters that are gone, as all of them is durable in the buffer.
+    pub(super) replayed: Vec<Incarnation>,
 }
 
 /// What the thread is given.
@@ -157,9 +162,12 @@ impl Work {
     }
 
     fn make_durable(&mut self, mut snapshot: Snapshot) -> Kept {
-        let mut kept = Kept { saved: false, failed: Vec::new(), held: false };
+        let mut kept = Kept { saved: false, failed: Vec::new(), held: false, replayed: Vec::new() };
         for (queue, point) in &snapshot.points {
-            if let Err(error) = self.sync(point) {
+            // The file that a letter came from will be gone, whatever is wanted of log lines.
+            let replays =
+                snapshot.checkpoint.replays.iter().any(|replay| replay.progress.to == *queue.name());
+            if let Err(error) = self.sync(point, replays) {
                 kept.failed.push(queue.name().clone());
                 self.totals.sync_failures.inc_by(1);
                 error!(event = "sync_failed", destination = %queue.name(), %error,
@@ -194,6 +202,7 @@ impl Work {
                         queue.release(&point.release);
                     }
                 }
+                self.let_letters_go(&snapshot, &mut kept);
             }
             Err(error) => {
                 self.totals.sync_failures.inc_by(1);
@@ -204,9 +213,28 @@ impl Work {
         kept
     }
 
+    /// Removes letters that the checkpoint that was just written has in the buffer.
+    fn let_letters_go(&self, snapshot: &Snapshot, kept: &mut Kept) {
+        for (replay, letters) in &snapshot.replayed {
+            let saved = snapshot.checkpoint.replays.iter();
+            let durable = saved.clone().any(|it| it.incarnation == replay.incarnation && it.is_over());
+            if !durable {
+                continue;
+            }
+            match letters.finish(replay.number, replay.incarnation, &replay.reasons) {
+                Ok(()) => kept.replayed.push(replay.incarnation),
+                Err(error) => {
+                    kept.held = true;
+                    error!(event = "letters_not_removed", destination = %replay.progress.to, %error,
+                        "dead letters that are in the buffer again could not be removed; it is tried again");
+                }
+            }
+        }
+    }
+
     /// Every file is tried, even after one has failed: what can be made durable is.
-    fn sync(&self, point: &SyncPoint) -> io::Result<()> {
-        if self.durability == Durability::Never {
+    fn sync(&self, point: &SyncPoint, in_any_case: bool) -> io::Result<()> {
+        if self.durability == Durability::Never && !in_any_case {
             return Ok(());
         }
         let mut outcome = Ok(());

@@ -18,6 +18,7 @@ mod burial;
 mod casualties;
 mod cloudwatch;
 mod config_file;
+mod controls;
 #[cfg(test)]
 mod crash;
 mod data_dir;
@@ -53,5 +54,6 @@ mod totals;
 mod watched;
 
 pub use config_file::ConfigFile;
+pub use controls::replay_at_next_start;
 pub use data_dir::{DataDirError, hold};
 pub use run::{Failure, Options, run};

@@ -12,13 +12,14 @@ use tracing::{error, info, warn};
 
 use super::bell::Bell;
 use super::data_dir::DataDir;
+use super::pipeline;
 use crate::buffer::{self, Appender, Budget, Chain, Known, Open, Opened, Queue, Recovered};
 use crate::config::{Config, DestinationConfig, RouteConfig};
 use crate::disk::{self, Disk, Report};
 use crate::kubernetes::PodStore;
 use crate::source::{DestinationName, Incarnation};
 use crate::tail::checkpoint::{self, Loaded};
-use crate::tail::{Checkpoint, Entry, Progress, Route, Tailer};
+use crate::tail::{Checkpoint, Entry, Progress, Replay, Route, Tailer};
 
 /// Everything of an earlier run, ready to go on.
 pub(super) struct State {
@@ -30,6 +31,8 @@ pub(super) struct State {
     pub(super) turn: u64,
     /// What all buffers share.
     pub(super) budget: Arc<Budget>,
+    /// Files of dead letters on their way back into buffers.
+    pub(super) replays: Vec<Replay>,
 }
 
 /// Opens the checkpoint and the buffers, in the order of the configuration's destinations.
@@ -48,11 +51,13 @@ pub(super) fn open(
     let mut turn = turn_of_checkpoint;
     let mut appenders = Vec::new();
     let mut found = Vec::new();
+    let mut replays = checkpoint.as_ref().map(|checkpoint| checkpoint.replays.clone()).unwrap_or_default();
     for destination in &config.destinations {
         let known = checkpoint.as_ref().filter(|_| is_last);
         let known = known.and_then(|checkpoint| known_of(checkpoint, &destination.name));
-        let opened = queue(config, destination, known, &data_dir.path, disk, &budget, bell)?;
+        let mut opened = queue(config, destination, known, &data_dir.path, disk, &budget, bell)?;
         turn = turn.max(opened.turn);
+        pipeline::recovered(&destination.name, &mut opened.files, &mut replays);
         found.push((destination.name.clone(), opened.files));
         appenders.push(opened.appender);
     }
@@ -61,9 +66,9 @@ pub(super) fn open(
     tailer.assign();
     let chains = appenders
         .iter()
-        .map(|appender| (appender.queue().clone(), chain(&tailer, appender.queue().name())))
+        .map(|appender| (appender.queue().clone(), chain(&tailer, &replays, appender.queue().name())))
         .collect();
-    Ok(State { tailer, appenders, chains, turn, budget })
+    Ok(State { tailer, appenders, chains, turn, budget, replays })
 }
 
 /// Opens the buffer of a destination. Of one that no checkpoint knows all counts that is whole.
@@ -241,13 +246,17 @@ pub(super) fn merge(
     }
 }
 
-pub(super) fn chain(tailer: &Tailer, destination: &DestinationName) -> Chain {
+pub(super) fn chain(tailer: &Tailer, replays: &[Replay], destination: &DestinationName) -> Chain {
     let mut chain = Chain::default();
     for entry in tailer.entries() {
         if let Some(progress) = entry.progress.iter().find(|progress| progress.to == *destination) {
             chain.delivered.insert(entry.incarnation, progress.delivered.clone());
             chain.buffered.insert(entry.incarnation, progress.buffered.clone());
         }
+    }
+    for Replay { incarnation, progress, .. } in replays.iter().filter(|it| it.progress.to == *destination) {
+        chain.delivered.insert(*incarnation, progress.delivered.clone());
+        chain.buffered.insert(*incarnation, progress.buffered.clone());
     }
     chain
 }

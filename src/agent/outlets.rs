@@ -134,6 +134,7 @@ impl Outlets {
         let standing = Standing::default();
         let Become { service, dispatcher, .. } = self.make(config, &standing);
         let (kind, target) = kind_and_target(&config.to);
+        let (orders, told) = unbounded_channel();
         self.watched.add(WatchedDestination {
             kind,
             target,
@@ -142,6 +143,7 @@ impl Outlets {
             queue: queue.clone(),
             letters: letters.clone(),
             metrics: metrics.clone(),
+            orders: orders.downgrade(),
         });
         let delivery = Delivery {
             reader,
@@ -153,7 +155,6 @@ impl Outlets {
             standing: standing.clone(),
             burial: Burial::new(name.clone(), letters.clone()),
         };
-        let (orders, told) = unbounded_channel();
         let heart = self.liveness.task(format!("delivery to {name}"), self.stuck_after);
         let delivery = self.deliveries.spawn(async move {
             delivery.run(told, heart).await;

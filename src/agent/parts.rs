@@ -14,7 +14,7 @@ use tracing::{debug, info, warn};
 
 use super::bell::Bell;
 use super::data_dir::DataDir;
-use super::drive::{Drive, Rewire};
+use super::drive::{Drive, Rewire, Told};
 use super::glance::Glance;
 use super::instance;
 use super::keeper::{Keeper, Work};
@@ -36,6 +36,7 @@ use crate::process::Chain;
 use crate::source::DestinationName;
 use crate::tail::Watcher;
 use crate::telemetry::Liveness;
+use crate::telemetry::tap::Taps;
 
 /// What the reading thread is called where the system shows threads.
 const READING: &CStr = c"reading";
@@ -49,11 +50,14 @@ pub(super) struct Agent {
     pub(super) followed: Option<oneshot::Receiver<()>>,
     /// The pipeline, once it has stopped.
     stopped: Option<Drive>,
-    rewires: Sender<Rewire>,
+    /// Tells reading what to do.
+    pub(super) tell: Sender<Told>,
     pub(super) outlets: Outlets,
     stop: Arc<AtomicBool>,
-    bell: Bell,
+    pub(super) bell: Bell,
     pub(super) watched: Watched,
+    /// Who looks at records as they pass.
+    pub(super) taps: Taps,
     pub(super) liveness: Liveness,
     /// What it runs by.
     pub(super) config: Arc<Config>,
@@ -103,7 +107,7 @@ impl Agent {
         let pods_wanted = pods_wanted(&config);
         // Before the first file is read.
         pods.follow(&pods_wanted);
-        let open::State { tailer, appenders, chains, turn, budget } =
+        let open::State { tailer, appenders, chains, turn, budget, replays } =
             open::open(&config, &data_dir, &disk, &bell, &pods, Instant::now(), SystemTime::now())
                 .map_err(failed)?;
         let place =
@@ -112,6 +116,7 @@ impl Agent {
         tell_of_others(&config.data_dir, &names);
         let plans = config.routes.iter().map(|route| plan(route, &names)).collect();
         let letters: Vec<DeadLetters> = config.destinations.iter().map(|to| place.letters(to)).collect();
+        let taps = Taps::default();
         let pipeline = Pipeline::new(
             tailer,
             plans,
@@ -122,7 +127,9 @@ impl Agent {
             host(&config),
             turn,
             totals.clone(),
-        );
+        )
+        .shown_to(taps.clone())
+        .replaying(replays);
         let own_log = options.log.mark.as_deref().filter(|_| !config.log.deliver_own_lines);
         let mut pipeline = pipeline.leaving_out(own_log.map(Marker::new));
         pipeline.know_pods(pods.clone());
@@ -131,7 +138,7 @@ impl Agent {
         let ring = bell.clone();
         let watcher = Watcher::new(config.tail.watch, move || ring.ring());
         let stop = Arc::new(AtomicBool::new(false));
-        let (rewires, told) = channel();
+        let (tell, told) = channel();
         let glance = Glance::new(bell.clone());
         let mut drive = Drive::new(
             pipeline,
@@ -184,11 +191,12 @@ impl Agent {
             drive: Some(drive),
             followed: Some(followed),
             stopped: None,
-            rewires,
+            tell,
             outlets,
             stop,
             bell,
             watched,
+            taps,
             liveness,
             watch_config: watch::Sender::new(config.watch_config),
             cloudwatch: watch::Sender::new(config.cloudwatch.clone()),
@@ -207,7 +215,7 @@ impl Agent {
     ) -> Option<Rewired> {
         let (done, wait) = oneshot::channel();
         let host = host(&config);
-        self.rewires.send(Rewire { config, host, fresh, done }).ok()?;
+        self.tell.send(Told::Rewire(Rewire { config, host, fresh, done })).ok()?;
         self.bell.ring();
         wait.await.ok()
     }

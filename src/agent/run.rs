@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use super::cloudwatch::{CloudWatchMetrics, Sender};
 use super::config_file::{ConfigFile, Notices};
+use super::controls;
 use super::data_dir::DataDirError;
 use super::instance;
 use super::parts::{Agent, bounded};
@@ -21,10 +21,8 @@ use crate::config::Config;
 use crate::kubernetes;
 use crate::tail::Watch;
 use crate::telemetry::admin::{self, Admin};
-use crate::telemetry::control::{self, Control, Reloaded};
 use crate::telemetry::logging::Log;
 use crate::telemetry::metrics::ProcessMetrics;
-use crate::telemetry::status::Status;
 use crate::telemetry::{metrics, service_manager};
 
 /// Before a disk that refused at the start is tried again.
@@ -184,9 +182,7 @@ pub async fn run(mut config: Config, options: Options) -> Result<(), Failure> {
         let watched = agent.watch_config.subscribe();
         side.spawn(watch_file(file, config.tail.watch, watched, asks.clone()));
     }
-    let (watched, liveness) = (agent.watched.clone(), agent.liveness.clone());
-    let status = Arc::new(move || watched.snapshot(&liveness, usize::MAX));
-    serve_control(&mut side, &config, asks, status);
+    controls::serve(&mut side, &agent, asks);
     let reason = loop {
         let ask = tokio::select! {
             _ = terminate.recv() => break "SIGTERM",
@@ -226,38 +222,6 @@ pub async fn run(mut config: Config, options: Options) -> Result<(), Failure> {
     drained?;
     options.log.suppressed.tell();
     agent.end().await
-}
-
-/// Opens the control socket. Without it everything goes on; only nobody can be asked.
-fn serve_control(
-    side: &mut JoinSet<&'static str>,
-    config: &Config,
-    asks: Asks,
-    status: Arc<dyn Fn() -> Status + Send + Sync>,
-) {
-    let path = control::path_in(&config.data_dir);
-    let listener = match control::bind(&config.data_dir) {
-        Ok(listener) => listener,
-        Err(error) => {
-            warn!(event = "control_unavailable", path = %path.display(), %error,
-                "the control socket cannot be opened: commands cannot ask this process; a signal still can");
-            return;
-        }
-    };
-    let reload = move || -> BoxFuture<'static, Option<Reloaded>> {
-        let asks = asks.clone();
-        Box::pin(async move {
-            let (answer, answered) = oneshot::channel();
-            asks.send(Ask { by: "the control socket", answer: Some(answer) }).await.ok()?;
-            Some(answered.await.ok()?.into())
-        })
-    };
-    side.spawn(async move {
-        if let Err(error) = control::serve(listener, Control { reload: Arc::new(reload), status }).await {
-            warn!(event = "control_ended", %error, "the control socket is closed");
-        }
-        "the control socket"
-    });
 }
 
 /// Asks for the configuration to be loaded again whenever its file has changed, as long as that is wanted.

@@ -176,6 +176,7 @@ impl Watched {
             dead_letters: letters.kept.values().sum(),
             dead_letter_bytes: letters.bytes,
             dropped_records: stats.dropped_records,
+            purged_records: stats.purged_records,
             last_failure: standing.last_failure,
         }
     }

@@ -92,7 +92,7 @@ impl Bench {
         self.pipeline.scan(self.now, wall);
         // As if a checkpoint had been written, so that files met just now are read.
         self.pipeline.snapshot(wall);
-        self.pipeline.kept(&Kept { saved: true, failed: Vec::new(), held: false });
+        self.pipeline.kept(&Kept { saved: true, failed: Vec::new(), held: false, replayed: Vec::new() });
         self.pipeline.retry_blocked(self.now);
         while self.pipeline.turn(self.now, wall, false) {}
     }
@@ -296,7 +296,7 @@ fn what_is_in_the_file_already_belongs_to_its_record_however_late_it_is_read() {
     let wall = SystemTime::now();
     bench.pipeline.scan(bench.now, wall);
     bench.pipeline.snapshot(wall);
-    bench.pipeline.kept(&Kept { saved: true, failed: Vec::new(), held: false });
+    bench.pipeline.kept(&Kept { saved: true, failed: Vec::new(), held: false, replayed: Vec::new() });
     // Others had their turns in between.
     while bench.pipeline.turn(bench.now, wall, false) {
         bench.now += Duration::from_secs(3600);

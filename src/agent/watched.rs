@@ -9,9 +9,11 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
+use tokio::sync::mpsc::WeakUnboundedSender;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::info;
 
+use super::delivery::Order;
 use super::gauges::Gauges;
 use super::glance::Glance;
 use super::limits::RateLimits;
@@ -60,6 +62,8 @@ pub(super) struct WatchedDestination {
     pub(super) letters: DeadLetters,
     pub(super) metrics: DestinationMetrics,
     pub(super) standing: Standing,
+    /// Where its delivery takes orders, as long as it runs.
+    pub(super) orders: WeakUnboundedSender<Order>,
 }
 
 impl WatchedDestination {
@@ -93,14 +97,21 @@ impl WatchedRoute {
     }
 }
 
+/// Why records were given up.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByCause {
+    destination: String,
+    reason: &'static str,
+}
+
 #[derive(Clone, Default)]
 struct BufferMetrics {
     bytes: Family<ByDestination, Gauge>,
     records: Family<ByDestination, Gauge>,
     chunks: Family<ByDestination, Gauge>,
     oldest: Family<ByDestination, Gauge<f64, AtomicU64>>,
-    dropped: Family<ByDestination, Counter>,
-    dropped_bytes: Family<ByDestination, Counter>,
+    dropped: Family<ByCause, Counter>,
+    dropped_bytes: Family<ByCause, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -117,6 +128,7 @@ const REASONS: [&str; 5] = ["too_large", "refused", "max_attempts", "max_record_
 struct DeadLetterMetrics {
     kept: Family<ByReason, Counter>,
     dropped: Family<ByDestination, Counter>,
+    replayed: Family<ByDestination, Counter>,
     bytes: Family<ByDestination, Gauge>,
 }
 
@@ -133,6 +145,11 @@ impl DeadLetterMetrics {
             "Dead letters given up because they were at their limit",
             self.dropped.clone(),
         );
+        sub.register(
+            "replayed",
+            "Dead letters that were put into the buffer again, and are none any more",
+            self.replayed.clone(),
+        );
         sub.register_with_unit(
             "size",
             "Bytes that a destination's dead letters take on disk, as far as they were looked at",
@@ -146,6 +163,7 @@ impl DeadLetterMetrics {
         self.bytes.get_or_create(&by).set(i64::try_from(stats.bytes).unwrap_or(i64::MAX));
         let dropped = self.dropped.get_or_create(&by);
         rise_to(&dropped, stats.dropped);
+        rise_to(&self.replayed.get_or_create(&by), stats.replayed);
         let kept = |reason: &str| {
             let by = ByReason { destination: destination.to_owned(), reason: reason.to_owned() };
             self.kept.get_or_create_owned(&by)
@@ -188,12 +206,12 @@ impl Watched {
         );
         sub.register(
             "dropped_records",
-            "Records given up because the buffer was full",
+            "Records given up because the buffer was full, or because somebody purged it",
             buffer.dropped.clone(),
         );
         sub.register_with_unit(
             "dropped",
-            "Bytes of chunks given up because the buffer was full",
+            "Bytes of the chunks that were given up with them",
             Unit::Bytes,
             buffer.dropped_bytes.clone(),
         );
@@ -291,8 +309,14 @@ impl Watched {
             self.buffer.records.get_or_create(&by).set(signed(stats.records));
             self.buffer.chunks.get_or_create(&by).set(signed(stats.chunks));
             self.buffer.oldest.get_or_create(&by).set(age(&stats).as_secs_f64());
-            rise_to(&self.buffer.dropped.get_or_create(&by), stats.dropped_records);
-            rise_to(&self.buffer.dropped_bytes.get_or_create(&by), stats.dropped_bytes);
+            for (reason, records, bytes) in [
+                ("full", stats.dropped_records, stats.dropped_bytes),
+                ("purge", stats.purged_records, stats.purged_bytes),
+            ] {
+                let by = ByCause { destination: by.destination.clone(), reason };
+                rise_to(&self.buffer.dropped.get_or_create(&by), records);
+                rise_to(&self.buffer.dropped_bytes.get_or_create(&by), bytes);
+            }
         }
     }
 

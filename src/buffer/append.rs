@@ -114,6 +114,24 @@ impl Appender {
         (used > most / 4 * 3).then(|| most.saturating_sub(used))
     }
 
+    /// Appends one frame if that leaves the queue below its high-water mark and nothing has to go for it; into one that has
+    /// nothing on disk in any case. Where nothing waits in the queue, what is in it is let go.
+    pub fn append_at_leisure(&mut self, body: &Body<'_>, step: &Step<'_>, now: SystemTime) -> Append {
+        let needed = FRAME_HEADER as u64 + body.len() + (CHUNK_HEADER + FOOTER) as u64;
+        let shared = Arc::clone(&self.queue.shared);
+        let mut state = shared.lock();
+        let (used, most) = (state.bytes, state.settings.max_size.0);
+        if used > 0 && (used + needed > most / 4 * 3 || !shared.budget.has_room(needed)) {
+            if state.chunks.iter().all(|chunk| chunk.records == chunk.acked.count()) {
+                state.full = true;
+                let _ = self.seal(&shared, &mut state);
+            }
+            return Append::Full(needed);
+        }
+        drop(state);
+        self.append(body, step, now)
+    }
+
     fn find_room(&mut self, shared: &Shared, state: &mut State, bytes: u64) -> bool {
         let room = shared.room_for(state, bytes);
         if !room {

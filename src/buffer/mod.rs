@@ -20,6 +20,7 @@ mod dead_letters;
 mod folder;
 #[expect(missing_docs, reason = "the tables at the top of the module document every field")]
 pub mod frame;
+mod give_up;
 pub mod inspect;
 mod queue;
 mod read;
@@ -34,8 +35,9 @@ mod walk;
 mod window;
 
 pub use append::{Append, Appender, Body, Step};
-pub use dead_letters::{DeadLetterStats, DeadLetters, Letter, NotKept, Origin};
+pub use dead_letters::{Aside, AsideBlock, DeadLetterStats, DeadLetters, Letter, NotKept, Origin, SetAside};
 pub use folder::others;
+pub use give_up::GivenUp;
 pub use queue::{Budget, Lost, Queue, QueueStats, Wake};
 pub use read::{Chain, Reader};
 pub use recover::{Known, Open, Opened, Recovered, open, reader};

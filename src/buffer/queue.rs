@@ -41,7 +41,7 @@ impl Budget {
         self.used.load(Ordering::Relaxed)
     }
 
-    fn has_room(&self, bytes: u64) -> bool {
+    pub(super) fn has_room(&self, bytes: u64) -> bool {
         self.used() + bytes <= self.max.load(Ordering::Relaxed)
     }
 }
@@ -117,6 +117,8 @@ pub(super) struct State {
     pub(super) lost: Vec<Lost>,
     pub(super) dropped_records: u64,
     pub(super) dropped_bytes: u64,
+    pub(super) purged_records: u64,
+    pub(super) purged_bytes: u64,
     /// Room was asked for and refused; [`Wake`] is due when there is some.
     pub(super) full: bool,
     /// On disk, all chunks and their acknowledgements.
@@ -179,6 +181,10 @@ pub struct QueueStats {
     pub dropped_records: u64,
     /// Bytes of chunks given up because the queue was full.
     pub dropped_bytes: u64,
+    /// Records given up because somebody wanted it.
+    pub purged_records: u64,
+    /// Bytes of chunks given up with them.
+    pub purged_bytes: u64,
 }
 
 impl Queue {
@@ -226,6 +232,8 @@ impl Queue {
                 .map(Chunk::oldest_waiting),
             dropped_records: state.dropped_records,
             dropped_bytes: state.dropped_bytes,
+            purged_records: state.purged_records,
+            purged_bytes: state.purged_bytes,
         }
     }
 

@@ -78,6 +78,11 @@ impl Reader {
         self.queue.shared.readable.notified().await;
     }
 
+    /// Forgets what was read and not handed out: the caller gives it up.
+    pub fn forget(&mut self) {
+        self.pending.clear();
+    }
+
     /// The next records that were not acknowledged, or none for now.
     ///
     /// # Errors

@@ -72,6 +72,27 @@ pub(super) fn walk(
     Ok(Walked::To { salt: header.salt, len: at, records, oldest: oldest.unwrap_or(header.created) })
 }
 
+/// Visits the heads of frames up to `len`, those behind damage too. Whether what follows a head is whole is not looked at.
+pub(super) fn heads(path: &Path, salt: u32, len: u64, mut visit: impl FnMut(&FrameHeader)) -> io::Result<()> {
+    let file = File::open(path)?;
+    let mut at = CHUNK_HEADER as u64;
+    while at + FRAME_HEADER as u64 <= len {
+        let mut bytes = [0; FRAME_HEADER];
+        let head = read(&file, &mut bytes, at)?.then(|| FrameHeader::decode(&bytes, salt).ok()).flatten();
+        at = match head {
+            Some(head) => {
+                visit(&head);
+                at + head.frame_len()
+            }
+            None => match next_header(&file, at + 1, len, salt)? {
+                Some(next) => next,
+                None => return Ok(()),
+            },
+        };
+    }
+    Ok(())
+}
+
 /// Visits every whole frame, those behind damage too.
 pub(super) fn salvage(path: &Path, salt: u32, mut visit: impl FnMut(&FrameHeader, &[u8])) -> io::Result<()> {
     let file = File::open(path)?;

@@ -9,12 +9,13 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::DataDirArgs;
-use super::place::data_dir;
+use super::place::{changing, data_dir};
 use super::table::{table, time};
-use crate::agent::hold;
 use crate::buffer::inspect::{self, ChunkFile, Frame};
 use crate::disk::HostDisk;
 use crate::source::DestinationName;
+use crate::telemetry::control::{PurgeOf, Purged};
+use crate::telemetry::progress::Progress;
 use crate::units::ByteSize;
 
 /// `kinetail buffer`
@@ -72,9 +73,10 @@ pub enum BufferCommand {
         #[command(flatten)]
         place: DataDirArgs,
     },
-    /// Give up all records that wait for a destination. No kinetail may run on them
+    /// Give up all records that wait for a destination
     ///
-    /// Their disk space is free after the next start. Export them before if somebody may want them.
+    /// Of a running kinetail those that are in the buffer at this moment; requests that are under way are waited for, and what is
+    /// read later is delivered. They count as dropped, with the reason `purge`. Export them before if somebody may want them.
     Purge {
         /// The destination
         destination: DestinationName,
@@ -237,9 +239,18 @@ fn export(
         }
         None => None,
     };
-    let mut records = 0_u64;
+    let (mut records, mut bytes) = (0_u64, 0);
+    let of: u64 = chunks.iter().map(|chunk| chunk.bytes).sum();
+    // Beside records on a terminal a bar would only be in the way.
+    let to_terminal = to.is_none() && io::stdout().is_terminal();
+    let line = |line: &str| _ = writeln!(err, "{line}");
+    let mut progress =
+        if to_terminal { None } else { Some(Progress::new("export", "bytes", of, Box::new(line))) };
     for chunk in &chunks {
         read(chunk, |frame| {
+            if let Some(progress) = &mut progress {
+                progress.at(bytes + frame.offset, of, "");
+            }
             for record in frame.waiting() {
                 match &mut file {
                     Some(file) => file.write_all(record)?,
@@ -249,7 +260,12 @@ fn export(
             }
             Ok(())
         })?;
+        bytes += chunk.bytes;
     }
+    progress.into_iter().for_each(|mut progress| {
+        progress.at(of, of, "");
+        progress.end();
+    });
     if let Some(file) = file {
         let synced =
             file.into_inner().map_err(io::IntoInnerError::into_error).and_then(|file| file.sync_all());
@@ -270,17 +286,26 @@ fn purge(
     if !inspect::destinations(&data_dir).map_err(|error| at(&data_dir, &error))?.contains(name) {
         return Err(format!("{name} has no buffer in {}", data_dir.display()));
     }
-    let _held = hold(&data_dir).map_err(|error| error.to_string())?;
     if !yes && !is_sure(&format!("give up all records that wait for {name}"), err)? {
         return Ok(false);
     }
-    let given_up = inspect::give_up(&data_dir, name, &HostDisk).map_err(|error| error.to_string())?;
+    let of = PurgeOf { destination: name.to_string() };
+    let Purged { given_up, problem } = changing(&data_dir, "/buffer/purge", &of, || {
+        let given_up = inspect::give_up(&data_dir, name, &HostDisk).map_err(|error| error.to_string())?;
+        Ok(Purged { given_up, problem: None })
+    })?;
     if place.json {
         let _ = writeln!(out, "{}", json!({"destination": name, "given_up": given_up}));
     } else {
-        let _ = writeln!(out, "{given_up} records were given up; the next start removes their chunks");
+        let _ = writeln!(out, "{given_up} records were given up; the next checkpoint removes their chunks");
     }
-    Ok(true)
+    if let Some(problem) = &problem {
+        let _ = writeln!(
+            err,
+            "that could not be noted on disk, and after a restart they might be sent: {problem}"
+        );
+    }
+    Ok(problem.is_none())
 }
 
 /// Asks a person. In a script there is none: `--yes` has to be said.

@@ -1,6 +1,5 @@
 //! `kinetail checkpoints`: how far each file is for each destination, as the last checkpoint has it.
 
-use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,12 +9,12 @@ use serde_json::json;
 
 use super::DataDirArgs;
 use super::buffer::{at, say};
-use super::place::{data_dir, ended};
-use crate::agent::hold;
-use crate::disk::{HostDisk, read_exact_at};
-use crate::source::{DestinationName, Position};
+use super::place::{changing, data_dir, ended};
+use crate::disk::HostDisk;
+use crate::source::DestinationName;
+use crate::tail::amend::{self, Amend};
 use crate::tail::checkpoint::{self, Checkpoint, Entry, Loaded, Status};
-use crate::tail::identity::Proof;
+use crate::telemetry::control::Done;
 
 /// `kinetail checkpoints`
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
@@ -34,7 +33,7 @@ pub enum CheckpointsCommand {
         #[command(flatten)]
         place: DataDirArgs,
     },
-    /// Set where reading goes on in a file. No kinetail may run
+    /// Set where reading goes on in a file, also of a running kinetail
     ///
     /// Before where it stands, lines are sent once more, with the same record ids; behind it, lines are passed over.
     Set {
@@ -50,9 +49,9 @@ pub enum CheckpointsCommand {
         #[command(flatten)]
         place: DataDirArgs,
     },
-    /// Forget a file. No kinetail may run
+    /// Forget a file, also of a running kinetail
     ///
-    /// If it is still there, the next start meets it anew: it is read from its beginning, and its records get other ids.
+    /// If it is still there, it is met anew, at once or with the next start: it is read from its beginning, and its records get other ids.
     Forget {
         /// The file's path, or its incarnation as `checkpoints ls` has it
         file: String,
@@ -67,9 +66,12 @@ pub fn run(args: &CheckpointsArgs, out: &mut dyn Write, err: &mut dyn Write) -> 
     let done = match &args.command {
         CheckpointsCommand::Ls { place } => list(place, out),
         CheckpointsCommand::Set { file, offset, destination, place } => {
-            change(place, out, |all| set(all, file, *offset, destination.as_ref()))
+            let (file, destination) = (file.clone(), destination.clone());
+            change(place, out, &Amend::Set { file, offset: *offset, destination })
         }
-        CheckpointsCommand::Forget { file, place } => change(place, out, |all| forget(all, file)),
+        CheckpointsCommand::Forget { file, place } => {
+            change(place, out, &Amend::Forget { file: file.clone() })
+        }
     };
     ended(done, err)
 }
@@ -114,77 +116,25 @@ fn list(place: &DataDirArgs, out: &mut dyn Write) -> Result<bool, String> {
     say(place, out, &head, &rows, &json!({"saved": checkpoint.saved, "files": all}))
 }
 
-/// Changes the checkpoint of a kinetail that does not run.
-fn change(
-    place: &DataDirArgs,
-    out: &mut dyn Write,
-    change: impl FnOnce(&mut Checkpoint) -> Result<String, String>,
-) -> Result<bool, String> {
+/// Changes how far a file is: in a running kinetail, or else in the checkpoint.
+fn change(place: &DataDirArgs, out: &mut dyn Write, change: &Amend) -> Result<bool, String> {
     let data_dir = data_dir(place)?;
-    let _held = hold(&data_dir).map_err(|error| error.to_string())?;
-    let mut checkpoint = load(&data_dir)?;
-    let done = change(&mut checkpoint)?;
-    checkpoint::save(&HostDisk, &data_dir, &checkpoint).map_err(|error| at(&data_dir, &error))?;
+    let Done { done } = changing(&data_dir, "/checkpoints", change, || on_disk(&data_dir, change))?;
     let said = if place.json { writeln!(out, "{}", json!({"done": done})) } else { writeln!(out, "{done}") };
     said.map(|()| true).map_err(|error| error.to_string())
 }
 
-/// The one file of this path that is followed, or else the one that has this path or incarnation.
-fn find(checkpoint: &Checkpoint, file: &str) -> Result<usize, String> {
-    let named = |entry: &Entry| entry.path == Path::new(file) || entry.incarnation.to_string() == file;
-    let mut found: Vec<usize> =
-        (0..checkpoint.files.len()).filter(|index| named(&checkpoint.files[*index])).collect();
-    if found.len() > 1 {
-        found.retain(|index| checkpoint.files[*index].status == Status::Following);
-    }
-    match found[..] {
-        [index] => Ok(index),
-        [] => Err(format!("no file is known as {file}; `kinetail checkpoints ls` lists them")),
-        _ => Err(format!(
-            "several files are known as {file}; name the incarnation, which `kinetail checkpoints ls` lists"
-        )),
-    }
-}
-
-fn forget(checkpoint: &mut Checkpoint, file: &str) -> Result<String, String> {
-    let index = find(checkpoint, file)?;
-    let entry = checkpoint.files.remove(index);
-    Ok(format!("{} ({}) is forgotten", entry.path.display(), entry.incarnation))
-}
-
-fn set(
-    checkpoint: &mut Checkpoint,
-    file: &str,
-    offset: u64,
-    only: Option<&DestinationName>,
-) -> Result<String, String> {
-    let index = find(checkpoint, file)?;
-    let entry = &mut checkpoint.files[index];
-    let path = entry.moved_to.clone().unwrap_or_else(|| entry.path.clone());
-    let open = File::open(&path).map_err(|error| at(&path, &error))?;
-    let len = open.metadata().map_err(|error| at(&path, &error))?.len();
-    if offset > len {
-        return Err(format!("{} has only {len} bytes", path.display()));
-    }
-    let mut before = vec![0; offset.min(Proof::FULL as u64) as usize];
-    let start = offset - before.len() as u64;
-    read_exact_at(&open, &mut before, start).map_err(|error| at(&path, &error))?;
-    if before.last().is_some_and(|byte| *byte != b'\n') {
-        return Err(format!("no line of {} begins at {offset}", path.display()));
-    }
-    let mut count = 0;
-    for progress in &mut entry.progress {
-        if only.is_none_or(|only| progress.to == *only) {
-            progress.position = Position::at(offset);
-            count += 1;
+fn on_disk(data_dir: &Path, change: &Amend) -> Result<Done, String> {
+    let mut checkpoint = load(data_dir)?;
+    let incarnation = amend::find(checkpoint.files.iter(), change.file())?;
+    let at_it = |entry: &Entry| entry.incarnation == incarnation;
+    let index = checkpoint.files.iter().position(at_it).ok_or("it is gone")?;
+    let done = match change {
+        Amend::Set { offset, destination, .. } => {
+            amend::set(&mut checkpoint.files[index], *offset, destination.as_ref())?
         }
-    }
-    if count == 0 {
-        return Err(format!("{} does not go to that destination", path.display()));
-    }
-    if offset > entry.proof.end {
-        entry.proof = Proof::of(&before, offset);
-    }
-    (entry.status, entry.settled, entry.vanished) = (Status::Following, None, None);
-    Ok(format!("{} is read from {offset} on, for {count} destinations", path.display()))
+        Amend::Forget { .. } => amend::forgotten(&checkpoint.files.remove(index)),
+    };
+    checkpoint::save(&HostDisk, data_dir, &checkpoint).map_err(|error| at(data_dir, &error))?;
+    Ok(Done { done })
 }

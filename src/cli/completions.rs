@@ -41,16 +41,33 @@ pub fn run(args: CompletionsArgs, out: &mut dyn Write) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
+    use clap::Command;
+
     use super::*;
 
+    /// All commands below this one and what they can be given, as somebody would type it.
+    fn words(command: &Command) -> Vec<String> {
+        let options = command.get_arguments().filter_map(|it| it.get_long().map(str::to_owned));
+        let below = command.get_subcommands().flat_map(|below| {
+            let mut words = words(below);
+            words.push(below.get_name().to_owned());
+            words
+        });
+        options.chain(below).collect()
+    }
+
     #[test]
-    fn every_shell_learns_every_command() {
+    fn every_shell_learns_every_command_and_every_option() {
+        let words = words(&Cli::command());
+        for new in ["tap", "rate", "replay", "reason", "purge", "yes", "forget", "watch"] {
+            assert!(words.iter().any(|word| word == new), "no {new} in {words:?}");
+        }
         for shell in [CompletedShell::Bash, CompletedShell::Zsh, CompletedShell::Fish] {
             let mut text = Vec::new();
             assert_eq!(run(CompletionsArgs { shell }, &mut text), ExitCode::SUCCESS);
             let text = String::from_utf8(text).unwrap();
-            for command in Cli::command().get_subcommands() {
-                assert!(text.contains(command.get_name()), "{shell:?}: {}", command.get_name());
+            for word in &words {
+                assert!(text.contains(word), "{shell:?}: {word}");
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,8 +12,12 @@ use serde_json::{Value, json};
 
 use super::DataDirArgs;
 use super::buffer::{at, is_sure, say};
-use super::place::{data_dir, ended};
+use super::place::{data_dir, ended, runtime};
+use crate::agent::{self, hold};
+use crate::disk::HostDisk;
 use crate::source::DestinationName;
+use crate::telemetry::control::{self, NotAsked, ReplayOf, Replayed};
+use crate::telemetry::progress::Progress;
 use crate::units::ByteSize;
 
 /// `kinetail dead-letters`
@@ -46,6 +51,21 @@ pub enum DeadLettersCommand {
         #[command(flatten)]
         place: DataDirArgs,
     },
+    /// Put the dead letters of a destination into its buffer again, to be delivered under the same record ids
+    ///
+    /// They are removed from the dead letters once they are durable in the buffer; what fails again becomes a dead letter again.
+    /// Lines that became no record (reasons `panic` and `step_failed`) stay. A kinetail that does not run does it with its next
+    /// start. Ctrl-C ends the command, not the replay.
+    Replay {
+        /// The destination
+        destination: DestinationName,
+        /// Only those of this reason; may be given several times
+        #[arg(long)]
+        reason: Vec<String>,
+        /// Where its data is.
+        #[command(flatten)]
+        place: DataDirArgs,
+    },
     /// Remove the dead letters of a destination
     Drop {
         /// The destination
@@ -65,6 +85,9 @@ pub fn run(args: &DeadLettersArgs, out: &mut dyn Write, err: &mut dyn Write) -> 
         DeadLettersCommand::Ls { place } => list(place, out),
         DeadLettersCommand::Show { destination, reason, limit, place } => {
             show(place, destination, reason.as_deref(), limit.unwrap_or(usize::MAX), out)
+        }
+        DeadLettersCommand::Replay { destination, reason, place } => {
+            replay(place, destination, reason, out, err)
         }
         DeadLettersCommand::Drop { destination, yes, place } => drop_all(place, destination, *yes, out, err),
     };
@@ -126,6 +149,64 @@ fn show(
     Ok(true)
 }
 
+fn replay(
+    place: &DataDirArgs,
+    name: &DestinationName,
+    reasons: &[String],
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<bool, String> {
+    let data_dir = data_dir(place)?;
+    let of = ReplayOf { destination: name.to_string(), reasons: reasons.to_vec() };
+    let mut last = Replayed::default();
+    let asked = {
+        let line = |line: &str| _ = writeln!(err, "{line}");
+        let mut progress = Progress::new("replay", "letters", 0, Box::new(line));
+        let told = |now: Replayed| {
+            if now.of > 0 {
+                progress.at(now.letters, now.of, if now.waits { "waits for room in the buffer" } else { "" });
+            }
+            last = now;
+            if last.files == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let asked = runtime()?.block_on(control::ask_lines(&data_dir, "/dead-letters/replay", &of, told));
+        if last.of > 0 {
+            progress.end();
+        }
+        asked
+    };
+    let when = match asked {
+        Err(NotAsked::NotRunning { .. }) => {
+            let _held = hold(&data_dir).map_err(|error| error.to_string())?;
+            last = agent::replay_at_next_start(&data_dir, &of, &HostDisk::shared())?;
+            "go into the buffer with the next start"
+        }
+        Err(error) => return Err(error.to_string()),
+        Ok(false) => {
+            return Err(format!(
+                "kinetail has ended; {} of {} letters are in the buffer, and the next start goes on",
+                last.letters, last.of
+            ));
+        }
+        Ok(true) => "are in the buffer again",
+    };
+    let Replayed { of, no_records, .. } = last;
+    if place.json {
+        let now = if when.starts_with("are") { of } else { 0 };
+        let _ = writeln!(
+            out,
+            "{}",
+            json!({"destination": name, "letters": of, "in_buffer": now, "no_records": no_records})
+        );
+    } else {
+        let _ = writeln!(out, "{of} letters {when}");
+        if no_records > 0 {
+            let _ = writeln!(out, "{no_records} stay: they are lines of which no record was made");
+        }
+    }
+    Ok(true)
+}
+
 fn drop_all(
     place: &DataDirArgs,
     name: &DestinationName,
@@ -163,10 +244,11 @@ fn folders(folder: &Path) -> Result<Vec<String>, String> {
     Ok(names)
 }
 
-/// The files of dead letters in a folder, the oldest first.
+/// The files of dead letters in a folder, the oldest first, also those that are being replayed.
 fn files(folder: &Path) -> Result<Vec<PathBuf>, String> {
     let names = folders(folder)?.into_iter();
-    Ok(names.filter(|name| name.ends_with(".ndjson")).map(|name| folder.join(name)).collect())
+    let is_one = |name: &String| name.ends_with(".ndjson") || name.ends_with(".replay");
+    Ok(names.filter(is_one).map(|name| folder.join(name)).collect())
 }
 
 /// Gives every letter to `take`, until it returns false. The last line of a file may be cut off by a crash.

@@ -16,6 +16,7 @@ pub mod reload;
 pub mod schema;
 pub mod status;
 mod table;
+pub mod tap;
 pub mod trial;
 
 use std::path::PathBuf;
@@ -32,6 +33,7 @@ pub use self::iam_policy::IamPolicyArgs;
 pub use self::migrate::MigrateArgs;
 pub use self::plan::PlanArgs;
 pub use self::status::StatusArgs;
+pub use self::tap::TapArgs;
 pub use self::trial::TryArgs;
 use crate::config::check_log_filter;
 
@@ -71,6 +73,11 @@ pub enum Command {
     Status(StatusArgs),
     /// List the files that a running kinetail follows: route, position, lag, rate, state
     Files(DataDirArgs),
+    /// Show records as they pass through a running kinetail, as they will be sent
+    ///
+    /// A sample of them, a line each; with --json also the route, the file and the destinations of each. Until it is ended, or
+    /// reading ends; then it says on standard error how many there were, and how many were not shown. Reading never waits for it.
+    Tap(TapArgs),
     /// Look at the buffers on disk: what waits for each destination, what is damaged
     Buffer(BufferArgs),
     /// Look at records that a destination would not take, and at lines that became none

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use hyper::Method;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use tokio::runtime::{Builder, Runtime};
 
 use super::DataDirArgs;
+use crate::agent::hold;
 use crate::config;
-use crate::telemetry::control;
+use crate::telemetry::control::{self, NotAsked};
 
 /// The `data_dir` that was named, or that of the configuration. What else is wrong with the configuration does not
 /// matter as long as that can be read.
@@ -29,9 +31,30 @@ pub(super) fn asking<T: for<'a> Deserialize<'a>>(
     method: Method,
     target: &str,
 ) -> Result<T, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| error.to_string())?;
-    runtime.block_on(control::ask(data_dir, method, target)).map_err(|error| error.to_string())
+    let asked = control::ask(data_dir, method, target, &());
+    runtime()?.block_on(asked).map_err(|error| error.to_string())
+}
+
+/// Asks a running kinetail for a change, or, where none runs, has it made on disk: `data_dir` is held meanwhile.
+pub(super) fn changing<T: for<'a> Deserialize<'a>>(
+    data_dir: &Path,
+    target: &str,
+    body: &impl Serialize,
+    on_disk: impl FnOnce() -> Result<T, String>,
+) -> Result<T, String> {
+    match runtime()?.block_on(control::ask(data_dir, Method::POST, target, body)) {
+        Err(NotAsked::NotRunning { .. }) => {
+            // One without a socket would be found out here.
+            let _held = hold(data_dir).map_err(|error| error.to_string())?;
+            on_disk()
+        }
+        asked => asked.map_err(|error| error.to_string()),
+    }
+}
+
+/// For a command, which does one thing at a time.
+pub(super) fn runtime() -> Result<Runtime, String> {
+    Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())
 }
 
 /// How a command ends: with 0 if all was done and is well, with 1 otherwise.

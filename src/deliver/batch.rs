@@ -101,6 +101,14 @@ impl Batcher {
         placed.chain(self.lots.into_iter().flat_map(Lots::into_parts))
     }
 
+    /// Gives up everything that was offered and not taken.
+    pub(super) fn forget(&mut self) {
+        self.lots = self.lots.as_ref().map(|lots| Lots::new(lots.is_ordered()));
+        self.ready.clear();
+        self.open = Draft { entries: Vec::new(), size: 0 };
+        (self.sealed, self.since) = (false, None);
+    }
+
     /// Takes records in. What is too large for the service comes back.
     pub(super) fn offer(&mut self, mut part: Part) -> Vec<Refused> {
         let mut refused = Vec::new();

@@ -217,6 +217,15 @@ impl Dispatcher {
         runs
     }
 
+    /// Gives up everything that was offered and is not settled. Nothing is under way. What is known of the service stays.
+    pub fn forget(&mut self) {
+        debug_assert!(self.in_flight.is_empty(), "an answer would come for what nobody holds");
+        self.batcher.forget();
+        self.delayed.clear();
+        self.suspects.clear();
+        (self.held_bytes, self.held_records) = (0, 0);
+    }
+
     /// What to do next. To be asked again after each answer, each offer, and at the time it said.
     pub fn next(&mut self, now: Instant) -> Next {
         self.release_delayed(now);

@@ -45,6 +45,9 @@ pub struct Checkpoint {
     pub first: BTreeMap<DestinationName, u64>,
     /// The files.
     pub files: Vec<Entry>,
+    /// Files of dead letters that are put into their destination's buffer again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replays: Vec<Replay>,
 }
 
 /// What is kept of one incarnation of a file.
@@ -135,6 +138,30 @@ pub struct Repair {
     pub from: Position,
     /// Where it ends.
     pub until: Position,
+}
+
+/// A file of dead letters on its way back into its destination's buffer. It has an incarnation and a position as a log
+/// file has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Replay {
+    /// Part of the file's name.
+    pub incarnation: Incarnation,
+    /// The file's number among the destination's dead letters.
+    pub number: u64,
+    /// Letters of these reasons are put into the buffer, those of any if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+    /// The bytes of the file.
+    pub end: u64,
+    /// How far it is.
+    pub progress: Progress,
+}
+
+impl Replay {
+    /// Whether all of it is in the buffer.
+    pub fn is_over(&self) -> bool {
+        self.progress.position.offset >= self.end
+    }
 }
 
 /// What was found in `data_dir`.
@@ -295,6 +322,7 @@ mod tests {
             turn: 2,
             known_until: 1,
             routes: vec!["r".into()],
+            replays: Vec::new(),
             marks: [("d".into(), Mark { chunk: 3, offset: 4 })].into(),
             first: [("d".into(), 2)].into(),
             files: vec![Entry {

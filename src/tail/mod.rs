@@ -14,6 +14,7 @@
 //! 3. `start_at` applies at a route's first ever start and never again: what appears later is read from its
 //!    beginning, rotated siblings included.
 
+pub mod amend;
 pub mod checkpoint;
 pub mod content;
 pub mod discovery;
@@ -26,7 +27,7 @@ pub mod siblings;
 mod tailer;
 mod watch;
 
-pub use checkpoint::{Checkpoint, Entry, Progress, Repair, Status};
+pub use checkpoint::{Checkpoint, Entry, Progress, Repair, Replay, Status};
 pub use content::ReadOutcome;
 pub use discovery::{Only, Roots, Selection, routes_of, walk};
 pub use lines::{Line, Lines};

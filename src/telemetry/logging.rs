@@ -13,6 +13,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::limit::{RateLimit, Suppressed};
+use super::progress::write_above;
 use crate::config::{LogFormat, LogSettings};
 
 /// Why there can be no log.
@@ -101,7 +102,7 @@ struct StandardError {
 
 impl io::Write for StandardError {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        io::stderr().lock().write_all(&self.lines(event))?;
+        write_above(&self.lines(event))?;
         Ok(event.len())
     }
 

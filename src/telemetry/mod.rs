@@ -2,7 +2,7 @@
 //!
 //! Each stage counts for itself and registers its counters with the one [`Registry`](metrics::registry); the
 //! admin port ([`admin`]) shows them, and the [`Status`](status::Status) that the agent makes of itself. What changes
-//! anything is asked for over a socket of its own ([`control`]). [`Liveness`] knows nothing but heartbeats: it never depends on a
+//! anything, or shows records ([`tap`]), is asked for over a socket of its own ([`control`]). [`Liveness`] knows nothing but heartbeats: it never depends on a
 //! destination, the disk's speed or another service.
 
 pub mod admin;
@@ -13,9 +13,11 @@ pub mod logging;
 pub mod metrics;
 mod names;
 pub mod panics;
+pub mod progress;
 pub mod service_manager;
 pub mod status;
 mod summary;
+pub mod tap;
 
 pub use limit::Suppressed;
 pub use liveness::{Heartbeat, Liveness};

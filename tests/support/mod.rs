@@ -3,6 +3,7 @@
 //! - [`browser`]: headless Chromium.
 //! - [`endpoint`]: the two services, inside of the test's process, with faults and an exact account.
 //! - [`clients`]: the SDK's own clients for an endpoint or for moto.
+//! - [`commands`]: the commands, beside an agent or without one.
 //! - [`container`]: the real binary confined as a pod or a unit is.
 //! - [`door`]: a place on the network where nobody answers until it is opened.
 //! - [`identity`]: stand-ins for STS and the metadata services, which hand out credentials.
@@ -17,6 +18,7 @@
 
 pub mod browser;
 pub mod clients;
+pub mod commands;
 pub mod container;
 pub mod door;
 pub mod endpoint;

@@ -12,4 +12,5 @@ mod every_operation;
 mod full_disk;
 mod logs;
 mod node;
+mod replay;
 mod story;

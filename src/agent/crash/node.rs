@@ -50,7 +50,7 @@ impl Node {
             other => panic!("{other}"),
         })?;
         let clock = Instant::now();
-        let State { tailer, appenders, chains, turn, .. } =
+        let State { tailer, appenders, chains, turn, replays, .. } =
             open::open(config, &data_dir, &disk, &bell, &Default::default(), clock, SystemTime::now())?;
         let names: Vec<DestinationName> = config.destinations.iter().map(|to| to.name.clone()).collect();
         let plans = config.routes.iter().map(|route| plan(route, &names)).collect();
@@ -66,7 +66,8 @@ impl Node {
         let letters = letters.collect();
         let (tail, node) = (config.tail.clone(), data_dir.node);
         let pipeline =
-            Pipeline::new(tailer, plans, appenders, letters, tail, node, "host".into(), turn, totals.clone());
+            Pipeline::new(tailer, plans, appenders, letters, tail, node, "host".into(), turn, totals.clone())
+                .replaying(replays);
         let work = Work::new(Arc::clone(&disk), data_dir.path.clone(), config.buffer.sync, totals);
         Ok(Self { pipeline, work, outs, data_dir, clock })
     }

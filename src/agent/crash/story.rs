@@ -241,7 +241,7 @@ impl Story {
         self.step(|story| story.alive().pass(time));
     }
 
-    fn step(&mut self, act: impl FnOnce(&mut Self)) {
+    pub(super) fn step(&mut self, act: impl FnOnce(&mut Self)) {
         self.steps += 1;
         if let Some((steps, weather)) = &self.storm {
             self.disk.set(if steps.contains(&self.steps) { *weather } else { Weather::Fine });
@@ -259,7 +259,7 @@ impl Story {
         self.see_to_death();
     }
 
-    fn alive(&mut self) -> &mut Node {
+    pub(super) fn alive(&mut self) -> &mut Node {
         self.node.as_mut().expect("it runs")
     }
 

@@ -81,7 +81,7 @@ impl Agent {
         let disk = HostDisk::shared();
         let (bell, totals) = (Bell::default(), Totals::default());
         let data_dir = DataDir::open(&*disk, &config.data_dir).unwrap();
-        let State { tailer, appenders, chains, turn, budget } =
+        let State { tailer, appenders, chains, turn, budget, .. } =
             open::open(config, &data_dir, &disk, &bell, &PodStore::default(), now, wall).unwrap();
         let names: Vec<DestinationName> = config.destinations.iter().map(|to| to.name.clone()).collect();
         let plans = config.routes.iter().map(|route| plan(route, &names)).collect();

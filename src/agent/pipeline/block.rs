@@ -11,6 +11,7 @@ use super::emit::Emit;
 use super::lane::Lane;
 use super::pods::PodOfLane;
 use super::rate::{GivenUp, LEAST};
+use super::tapped::Note;
 use crate::agent::casualties::Casualties;
 use crate::encode;
 use crate::event::Fields;
@@ -32,6 +33,8 @@ pub(super) struct Scratch {
     pub(super) records: Records,
     /// What of them goes to destinations that have a condition; of a file of several routes, to each.
     pub(super) selected: Vec<(usize, Records)>,
+    /// Which of them they are, while somebody looks.
+    pub(super) notes: Vec<Note>,
     pub(super) casualties: Casualties,
     pub(super) fields: Fields<'static>,
     pub(super) source: Vec<u8>,
@@ -127,6 +130,7 @@ impl Pipeline {
             want = want.min(bucket.bytes().max(LEAST));
         }
         let before = bucket;
+        let shown = self.taps.is_open();
         let (consumed, mid_line, full, count, given_up, header) = loop {
             bucket = before;
             let read = match self.tailer.read(incarnation, &cursor.proof, want, &mut scratch.block, now) {
@@ -147,6 +151,7 @@ impl Pipeline {
                 && (to_end || self.tailer.has_ended(incarnation, now));
             scratch.records.clear();
             scratch.select(&lane.branches, &self.plans, &cursor.to);
+            scratch.notes.clear();
             scratch.casualties.clear();
             let mut lines = Lines::new(&scratch.block, at, mid_line, max_line, last);
             let time_read = encode::time_read(wall);
@@ -156,6 +161,7 @@ impl Pipeline {
                 plans: &self.plans,
                 records: &mut scratch.records,
                 selected: &mut scratch.selected,
+                notes: shown.then_some(&mut scratch.notes),
                 fields: &mut scratch.fields,
                 time_read: &time_read,
                 kubernetes: lane.pod.as_ref().and_then(PodOfLane::in_conditions),
@@ -229,6 +235,9 @@ impl Pipeline {
         let is_first = self.tailer.entry(incarnation).is_some_and(|entry| entry.proof.end < end);
         let Stuck { to, room, all } =
             self.append(incarnation, &lane.cursors[index], &position, proof, scratch, now, wall);
+        if shown && !all {
+            self.show(incarnation, lane, index, &to, scratch, now);
+        }
         if !all {
             lane.served = self.turn;
             self.count_given_up(incarnation, given_up);

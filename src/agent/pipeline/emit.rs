@@ -8,6 +8,7 @@ use super::Plan;
 use super::block::Scratch;
 use super::lane::Branch;
 use super::rate::GivenUp;
+use super::tapped::Note;
 use crate::agent::casualties::{Casualties, Stake};
 use crate::event::{Fields, Message};
 use crate::process::{Context, Fate};
@@ -22,6 +23,8 @@ pub(super) struct Emit<'a> {
     pub(super) plans: &'a [Plan],
     pub(super) records: &'a mut Records,
     pub(super) selected: &'a mut [(usize, Records)],
+    /// Which record of the block went where, while somebody looks.
+    pub(super) notes: Option<&'a mut Vec<Note>>,
     pub(super) fields: &'a mut Fields<'static>,
     pub(super) time_read: &'a str,
     /// What records carry of the pod.
@@ -83,12 +86,15 @@ impl Emit<'_> {
     /// Makes the record of one route. Returns the name of a step that makes a dead letter of the message.
     fn under(&mut self, at: usize, message: &Message<'_>) -> Option<&'static str> {
         let several = self.branches.len() > 1;
-        let Self { branches, plans, records, selected, fields, time_read, kubernetes, .. } = self;
+        let Self { branches, plans, records, selected, notes, fields, time_read, kubernetes, .. } = self;
         let Branch { route, encoder, nowhere, .. } = &mut branches[at];
         let plan = &plans[*route];
         let mut select = |out: usize, records: &Records| {
             let of = selected.iter_mut().filter(|(other, _)| *other == out);
             of.for_each(|(_, selected)| selected.push_last_of(records));
+            if let Some(notes) = notes {
+                notes.push(Note { record: records.len() - 1, branch: at, out });
+            }
         };
         if plan.to.is_empty() {
             *nowhere += 1;

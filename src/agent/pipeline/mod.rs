@@ -4,6 +4,7 @@
 //! destinations: records and position together. Nothing of a line is kept between turns but a group that is
 //! still open, and of that the position knows where it began.
 
+mod amend;
 mod append;
 mod block;
 mod blocked;
@@ -15,8 +16,10 @@ mod measure;
 mod pods;
 mod rate;
 mod repair;
+mod replay;
 mod rewire;
 mod snapshot;
+mod tapped;
 mod unread;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -29,6 +32,8 @@ use self::block::{Scratch, Turn};
 use self::groups::Groups;
 use self::lane::{Branch, Cursor, Lane};
 use self::pods::{PodOfLane, Pods};
+use self::replay::Replaying;
+pub(super) use self::replay::{Asker, recovered};
 pub(super) use self::rewire::Rewired;
 use self::unread::Unread;
 use super::casualties::{Graves, Stake};
@@ -40,6 +45,7 @@ use crate::encode::{Encoder, FileContext, Layout};
 use crate::process::{Chain, Condition};
 use crate::source::{Incarnation, RouteName};
 use crate::tail::{Bucket, RateLimit, TailSettings, Tailer};
+use crate::telemetry::tap::Taps;
 
 /// What a route does with its files' lines.
 pub(super) struct Plan {
@@ -104,6 +110,8 @@ pub(super) struct Pipeline {
     unread: HashMap<Incarnation, Unread>,
     totals: Totals,
     own_log: OwnLog,
+    taps: Taps,
+    replays: Vec<Replaying>,
 }
 
 /// The lines of kinetail's own log that are in followed files.
@@ -157,6 +165,8 @@ impl Pipeline {
             unread: HashMap::new(),
             totals,
             own_log: OwnLog::default(),
+            taps: Taps::default(),
+            replays: Vec::new(),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::time::{Instant, SystemTime};
 
-use super::{Groups, Pipeline, Plan};
+use super::{Groups, Pipeline, Plan, recovered};
 use crate::agent::open::{self, merge};
 use crate::agent::parts::plan;
 use crate::buffer::{self, Appender, DeadLetters, Opened, Queue, Reader};
@@ -32,8 +32,11 @@ impl Pipeline {
         let mut outs: Vec<(Appender, DeadLetters)> =
             std::mem::take(&mut self.outs).into_iter().zip(self.graves.take_letters()).collect();
         let mut found = Vec::new();
-        for (opened, letters) in fresh {
+        let mut replays = self.replays();
+        for (mut opened, letters) in fresh {
             self.turn = self.turn.max(opened.turn);
+            recovered(opened.queue.name(), &mut opened.files, &mut replays);
+            letters.take_back(&replays.iter().map(|replay| replay.incarnation).collect::<Vec<_>>());
             found.push((opened.queue.name().clone(), opened.files));
             outs.push((opened.appender, letters));
         }
@@ -46,6 +49,7 @@ impl Pipeline {
             // Closed, what is in it can be let go once it is delivered.
             out.finish_chunk();
             let needed = !out.queue().is_empty()
+                || replays.iter().any(|replay| replay.progress.to == name)
                 || self.tailer.entries().flat_map(|entry| &entry.repairs).any(|repair| repair.to == name);
             if !needed {
                 gone.push(name);
@@ -68,6 +72,7 @@ impl Pipeline {
         self.plans = plans;
         (self.settings, self.host) = (config.tail.clone(), host);
         self.forget_turns();
+        self.take_over(&replays);
         // What this process knows of a file is newer than what an earlier one wrote of it.
         merge(config, &mut self.tailer, &found, u64::MAX, true, Instant::now());
         self.tailer.reroute(config.tail.clone(), open::routes(config, &self.pods.store));
@@ -77,7 +82,7 @@ impl Pipeline {
         self.dirty = true;
         let readers = found.iter().filter_map(|(name, _)| {
             let queue = self.outs.iter().map(Appender::queue).find(|queue| queue.name() == name)?;
-            Some((queue.clone(), buffer::reader(queue, open::chain(&self.tailer, name))))
+            Some((queue.clone(), buffer::reader(queue, open::chain(&self.tailer, &replays, name))))
         });
         Rewired { readers: readers.collect(), gone }
     }

@@ -38,7 +38,8 @@ impl Pipeline {
                 let progress = self.tailer.entry_mut(*incarnation).and_then(|entry| {
                     entry.progress.iter_mut().find(|progress| progress.to == *queue.name())
                 });
-                if let Some(progress) = progress {
+                let replay = self.replays.iter_mut().find(|of| of.replay.incarnation == *incarnation);
+                if let Some(progress) = progress.or(replay.map(|of| &mut of.replay.progress)) {
                     progress.delivered = position.clone();
                 }
             }
@@ -56,8 +57,9 @@ impl Pipeline {
             marks,
             first,
             files: self.tailer.entries().cloned().collect(),
+            replays: self.replays(),
         };
-        Snapshot { checkpoint, points }
+        Snapshot { checkpoint, points, replayed: self.replays_over() }
     }
 
     /// What became of a snapshot.
@@ -69,6 +71,7 @@ impl Pipeline {
                 self.enqueue(incarnation);
             }
         }
+        self.replayed(&kept.replayed);
         for out in &mut self.outs {
             if kept.failed.contains(out.queue().name()) {
                 out.finish_chunk();

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::disk::{Disk, DiskFile, read_exact_at};
+use crate::source::Incarnation;
 
 const BLOCK: usize = 64 << 10;
 
@@ -18,8 +19,8 @@ pub(super) struct Files {
 /// One of them.
 #[derive(Debug)]
 pub(super) struct Kept {
-    number: u64,
-    path: PathBuf,
+    pub(super) number: u64,
+    pub(super) path: PathBuf,
     pub(super) bytes: u64,
 }
 
@@ -32,7 +33,50 @@ impl Files {
         &self.folder
     }
 
-    /// All that are there now, the oldest first. What has another name is somebody else's.
+    pub(super) fn disk(&self) -> &dyn Disk {
+        &*self.disk
+    }
+
+    /// Where the file of a number is.
+    pub(super) fn path_of(&self, number: u64) -> PathBuf {
+        self.folder.join(format!("{number:010}.ndjson"))
+    }
+
+    /// Those that are set aside for a replay, with the numbers that they had and under which they are followed.
+    pub(super) fn asides(&self) -> io::Result<Vec<(PathBuf, u64, Incarnation)>> {
+        let entries = match fs::read_dir(&self.folder) {
+            Err(error) if is_gone(&error) => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut asides = Vec::new();
+        for entry in entries {
+            let path = entry?.path();
+            if let Some((number, incarnation)) = path.file_name().and_then(|name| aside_of(name.to_str()?)) {
+                asides.push((path, number, incarnation));
+            }
+        }
+        asides.sort_unstable();
+        Ok(asides)
+    }
+
+    /// Gives a file another name.
+    pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
+    /// Makes the files' names durable.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        if self.folder.is_dir() { self.disk.sync_folder(&self.folder) } else { Ok(()) }
+    }
+
+    /// The bytes of all files, also of those that are set aside.
+    pub(super) fn bytes(&self, listed: &[Kept]) -> io::Result<u64> {
+        let asides = self.asides()?;
+        let aside = asides.iter().filter_map(|(path, ..)| Some(path.metadata().ok()?.len()));
+        Ok(listed.iter().map(|file| file.bytes).chain(aside).sum())
+    }
+
+    /// All that are there now, the oldest first. What has another name is set aside, or somebody else's.
     pub(super) fn list(&self) -> io::Result<Vec<Kept>> {
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
@@ -96,7 +140,7 @@ impl Files {
 
     fn begin(&self, number: u64) -> io::Result<Arc<dyn DiskFile>> {
         self.disk.create_folder(&self.folder)?;
-        let file = self.disk.create(&self.folder.join(format!("{number:010}.ndjson")))?;
+        let file = self.disk.create(&self.path_of(number))?;
         self.disk.sync_folder(&self.folder)?;
         Ok(file)
     }
@@ -110,6 +154,16 @@ impl Files {
 fn number_of(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".ndjson")?;
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+}
+
+fn aside_of(name: &str) -> Option<(u64, Incarnation)> {
+    let (number, incarnation) = name.strip_suffix(".replay")?.split_once('.')?;
+    Some((number.parse().ok()?, Incarnation(u128::from_str_radix(incarnation, 16).ok()?)))
+}
+
+/// Whether a file is not there any more: people may move and remove them.
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
 }
 
 /// Cuts off a line that a crash left without its end, and returns the length of what is whole.

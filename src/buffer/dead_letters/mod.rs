@@ -9,7 +9,10 @@
 //! they are people's to read, move and remove while kinetail runs. At the limit that is measured anew, and
 //! then what [`WhenFull`] says happens: the letter is refused and stays where it came from, or the oldest files
 //! go, counted letter by letter.
+//!
+//! How letters come back into the buffer is told in [`aside`].
 
+mod aside;
 mod files;
 #[cfg(test)]
 mod tests;
@@ -23,6 +26,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 use tracing::warn;
 
+pub use self::aside::{Aside, AsideBlock, SetAside};
 use self::files::Files;
 use super::settings::{DeadLetterSettings, WhenFull};
 use crate::disk::Disk;
@@ -114,6 +118,8 @@ pub struct DeadLetterStats {
     pub kept: BTreeMap<String, u64>,
     /// Letters that were given up to stay within the limit.
     pub dropped: u64,
+    /// Letters that were put into the buffer again.
+    pub replayed: u64,
 }
 
 impl State {
@@ -155,9 +161,9 @@ impl DeadLetters {
     pub fn stats(&self) -> DeadLetterStats {
         let mut state = self.state();
         if state.bytes.is_none()
-            && let Ok(files) = self.0.files.list()
+            && let Ok(bytes) = self.0.files.list().and_then(|files| self.0.files.bytes(&files))
         {
-            state.measured(files.iter().map(|file| file.bytes).sum());
+            state.measured(bytes);
         }
         state.stats.clone()
     }
@@ -215,7 +221,7 @@ impl DeadLetters {
         }
         // People may have moved files away since.
         let mut files = self.0.files.list()?;
-        let mut bytes: u64 = files.iter().map(|file| file.bytes).sum();
+        let mut bytes = self.0.files.bytes(&files)?;
         if !fits(bytes) && state.settings.when_full == WhenFull::DropOldest {
             files.reverse();
             while !fits(bytes) {

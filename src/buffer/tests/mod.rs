@@ -3,6 +3,7 @@
 
 mod damage;
 mod full_disk;
+mod give_up;
 
 use std::collections::HashMap;
 use std::fs;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tracing::{debug, info, warn};
 
-use super::super::checkpoint::Status;
+use super::super::checkpoint::{Entry, Status};
 use super::super::content::Content;
 use super::super::identity::{FileId, Stamp};
 use super::routing::progress;
@@ -116,6 +116,19 @@ impl Tailer {
         debug!(event = "file_finished", path = %tracked.entry.path.display(), offset = tracked.entry.proof.end);
         self.by_path.retain(|_, held| *held != incarnation);
         true
+    }
+
+    /// Forgets a file at once. If it is still there, the next scan meets it as one that was never seen.
+    pub fn forget_now(&mut self, incarnation: Incarnation) -> Option<Entry> {
+        let tracked = self.files.remove(&incarnation)?;
+        self.open -= usize::from(tracked.is_open());
+        self.by_id.retain(|_, other| *other != incarnation);
+        self.by_path.retain(|_, other| *other != incarnation);
+        self.by_log.retain(|_, files| {
+            files.remove(&incarnation);
+            !files.is_empty()
+        });
+        Some(tracked.entry)
     }
 
     /// Forgets files that have been gone for `forget_after`.

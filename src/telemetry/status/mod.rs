@@ -258,6 +258,9 @@ pub struct Destination {
     pub dead_letter_bytes: u64,
     /// Records given up since the start because its buffer was full.
     pub dropped_records: u64,
+    /// Records given up since the start because somebody purged its buffer.
+    #[serde(default)]
+    pub purged_records: u64,
     /// The last thing that went wrong, if anything did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<LastFailure>,
