@@ -8,7 +8,7 @@ use std::os::unix::process::ExitStatusExt as _;
 
 use rustix::process::Signal;
 use serde_json::Value;
-use support::commands::{command, going_on, json, refused, text};
+use support::commands::{command, going_on, json, on_a_terminal, refused, text};
 use support::endpoint::{ErrorAnswer, Fault, Marker, Rule};
 use support::logs;
 use support::process::Agent;
@@ -82,6 +82,37 @@ async fn a_watched_status_is_shown_anew_until_it_is_ended_or_kinetail_ends() {
     assert!(ended.lines.last().is_some_and(|line| line.contains("no kinetail runs")), "{:?}", ended.lines);
 }
 
+#[tokio::test]
+async fn a_run_that_ends_with_its_files_and_an_export_say_how_far_they_are() {
+    let scene = Scene::plain().await;
+    let mut writer = logs::containers(&scene.root(), 1).remove(0);
+    writer.lines(10);
+    let said = scene.once().await;
+    let progress = said.iter().find(|line| line.contains("\"event\":\"progress\"")).expect("how far it is");
+    let progress: Value = serde_json::from_str(progress).expect("its log is JSON");
+    let length = fs::metadata(writer.path()).expect("the log").len();
+    assert!(progress["of"].as_u64().is_some_and(|of| of <= length), "{progress}");
+    let (scene, _) = stopped().await;
+    let exported = command(&scene, "buffer export audit").await;
+    assert!(text(&exported.stderr).contains("bytes (100 %)"), "{}", text(&exported.stderr));
+}
+
+#[tokio::test]
+async fn on_a_terminal_long_work_shows_a_bar_below_what_else_is_said() {
+    let (scene, writer) = stopped().await;
+    let full = format!("[{}]", "#".repeat(20));
+    let (status, seen) = on_a_terminal(&scene, "buffer export audit --to exported", "").await;
+    assert!(status.success() && seen.contains(&format!("export {full}")), "{seen}");
+    assert!(seen.contains("(100 %)") && seen.ends_with("10 records of 1 chunks\r\n"), "{seen}");
+    let (status, seen) = on_a_terminal(&scene, "run --once", "").await;
+    assert!(status.success(), "{seen}");
+    for bar in ["recovery of the buffer", "read"] {
+        assert!(seen.contains(&format!("{bar} {full}")), "no {bar}: {seen}");
+    }
+    assert!(seen.contains("stopped") && !seen.contains("event=\"progress\""), "{seen}");
+    scene.exactly_once(&[&writer]).await;
+}
+
 /// What `buffer ls` says of this destination.
 fn of_destination<'a>(listed: &'a Value, destination: &str) -> &'a Value {
     let mut buffers = listed["buffers"].as_array().expect("a list").iter();
@@ -145,7 +176,11 @@ async fn a_purge_asks_and_gives_up_what_waits_and_nothing_else() {
     let (scene, mut writer) = stopped().await;
     assert!(refused(&scene, "buffer purge audit").await.contains("--yes"));
     assert!(refused(&scene, "buffer purge nobody --yes").await.contains("no buffer"));
-    assert_eq!(json(&scene, "buffer purge audit --yes").await["given_up"], 10);
+    let (status, seen) = on_a_terminal(&scene, "buffer purge audit", "n\n").await;
+    assert!(status.code() == Some(1) && seen.contains("wait for audit? [y/N]"), "{status}: {seen}");
+    let (status, seen) = on_a_terminal(&scene, "buffer purge audit", "y\n").await;
+    assert!(status.success() && seen.contains("10 records were given up"), "{status}: {seen}");
+    assert_eq!(json(&scene, "buffer purge audit --yes").await["given_up"], 0);
     let agent = scene.start().await;
     writer.lines(5);
     let later: Vec<Marker> = writer.markers().skip(10).collect();

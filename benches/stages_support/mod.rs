@@ -184,6 +184,7 @@ impl Buffer {
             disk: HostDisk::shared(),
             budget: Budget::new(1 << 30),
             wake: Arc::new(|| {}),
+            progress: &mut |_, _| {},
         })
         .expect("an empty folder");
         let reader = kinetail::buffer::reader(&opened.queue, Chains::default());

@@ -23,6 +23,7 @@ struct Shared {
     bell: Bell,
     wanted: AtomicBool,
     following: AtomicBool,
+    ended: AtomicBool,
     free: AtomicU64,
     table: Mutex<Table>,
     told: Condvar,
@@ -44,6 +45,7 @@ impl Glance {
             bell,
             wanted: AtomicBool::default(),
             following: AtomicBool::default(),
+            ended: AtomicBool::default(),
             free: AtomicU64::new(UNKNOWN),
             table: Mutex::default(),
             told: Condvar::default(),
@@ -59,6 +61,12 @@ impl Glance {
     pub(super) fn tell(&self, files: Vec<File>) {
         *self.table() = Table { files: Arc::new(files), made: Some(Instant::now()) };
         self.0.told.notify_all();
+    }
+
+    /// The same, and that there will be no other: reading has ended. Nobody waits for one any more.
+    pub(super) fn tell_last(&self, files: Vec<File>) {
+        self.0.ended.store(true, Ordering::Release);
+        self.tell(files);
     }
 
     /// The first look at all folders is over, and where files begin is durable.
@@ -87,7 +95,9 @@ impl Glance {
     }
 
     fn look_within(&self, patience: Duration) -> Table {
-        let stale = |table: &mut Table| table.made.is_none_or(|made| made.elapsed() > FRESH);
+        let stale = |table: &mut Table| {
+            !self.0.ended.load(Ordering::Acquire) && table.made.is_none_or(|made| made.elapsed() > FRESH)
+        };
         let mut table = self.table();
         if stale(&mut table) {
             self.0.wanted.store(true, Ordering::Release);
@@ -127,6 +137,14 @@ mod tests {
         assert_eq!(table.files[0].path, "/a");
         reading.join().unwrap();
         assert!(!glance.is_wanted());
+    }
+
+    #[test]
+    fn nobody_waits_for_a_thread_that_has_told_its_last() {
+        let glance = Glance::new(Bell::default());
+        glance.tell_last(vec![file("/a")]);
+        glance.table().made = None;
+        assert_eq!(glance.look_within(Duration::MAX).files[0].path, "/a");
     }
 
     #[test]

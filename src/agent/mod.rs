@@ -34,6 +34,7 @@ mod keeper;
 mod limits;
 #[cfg(test)]
 mod model;
+mod once;
 mod open;
 mod outlets;
 mod parts;

@@ -20,6 +20,7 @@ use crate::kubernetes::PodStore;
 use crate::source::{DestinationName, Incarnation};
 use crate::tail::checkpoint::{self, Loaded};
 use crate::tail::{Checkpoint, Entry, Progress, Replay, Route, Tailer};
+use crate::telemetry::progress::{self, Far, Of};
 
 /// Everything of an earlier run, ready to go on.
 pub(super) struct State {
@@ -82,6 +83,9 @@ pub(super) fn queue(
     bell: &Bell,
 ) -> io::Result<Opened> {
     let ring = bell.clone();
+    let name = &destination.name;
+    let line = |far: &Far| info!(event = "recovering", destination = %name, done = far.done, of = far.of, percent = far.percent(), "{far}");
+    let mut progress = progress::Progress::new("recovery of the buffer", Of::Bytes, 0, line);
     buffer::open(Open {
         name: destination.name.clone(),
         data_dir,
@@ -91,6 +95,7 @@ pub(super) fn queue(
         disk: Arc::clone(disk),
         budget: Arc::clone(budget),
         wake: Arc::new(move || ring.ring()),
+        progress: &mut |done, of| progress.at(done, of, name.as_str()),
     })
 }
 

@@ -15,6 +15,7 @@ use super::config_file::{ConfigFile, Notices};
 use super::controls;
 use super::data_dir::DataDirError;
 use super::instance;
+use super::once;
 use super::parts::{Agent, bounded};
 use super::reload::{self, Ask, Asks, Outcome};
 use crate::config::Config;
@@ -177,6 +178,7 @@ pub async fn run(mut config: Config, options: Options) -> Result<(), Failure> {
         rates.await;
         "what notes the rates"
     });
+    let progress = once.then(|| once::Show::start(agent.watched.clone()));
     let (asks, mut asked) = mpsc::channel(ASKS);
     if let Some(file) = options.file.clone().filter(|_| !once) {
         let watched = agent.watch_config.subscribe();
@@ -220,6 +222,9 @@ pub async fn run(mut config: Config, options: Options) -> Result<(), Failure> {
         _ = interrupt.recv() => Ok(()),
     };
     drained?;
+    if let Some(progress) = progress {
+        progress.over().await;
+    }
     options.log.suppressed.tell();
     agent.end().await
 }

@@ -377,6 +377,12 @@ impl Watched {
         );
     }
 
+    /// The same after a look at all files. Waits for the reading thread for a moment; not for async code.
+    pub(super) fn measured(&self) -> Sums {
+        self.glance.look();
+        self.sums()
+    }
+
     fn sums(&self) -> Sums {
         let destinations = self.destinations();
         let stats: Vec<QueueStats> = destinations.iter().map(|to| to.queue.stats()).collect();

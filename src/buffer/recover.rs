@@ -47,6 +47,8 @@ pub struct Open<'a> {
     pub budget: Arc<Budget>,
     /// Called when the agent should look again.
     pub wake: Wake,
+    /// Is told, while chunks are read through, how many bytes of how many were.
+    pub progress: &'a mut dyn FnMut(u64, u64),
 }
 
 /// What a checkpoint says of a queue.
@@ -112,11 +114,15 @@ pub fn open(open: Open<'_>) -> io::Result<Opened> {
     let mut found = Found { files: HashMap::new(), turn: 0 };
     let mut numbers = folder::list(&shared)?;
     numbers.sort_unstable();
+    // Those before are known by their footers.
+    let first = open.known.map_or(0, |known| known.mark.chunk);
+    let mut through = Through::of(&shared, numbers.iter().filter(|number| **number >= first), open.progress);
     match &open.known {
-        Some(known) => go_on(&shared, &numbers, known, &mut found)?,
+        Some(known) => go_on(&shared, &numbers, known, &mut found, &mut through)?,
         None => {
             for number in numbers {
                 believe(&shared, number, &mut found)?;
+                through.read(number);
             }
         }
     }
@@ -136,7 +142,13 @@ pub fn open(open: Open<'_>) -> io::Result<Opened> {
 }
 
 /// Goes on where a checkpoint says.
-fn go_on(shared: &Shared, numbers: &[u64], known: &Known, found: &mut Found) -> io::Result<()> {
+fn go_on(
+    shared: &Shared,
+    numbers: &[u64],
+    known: &Known,
+    found: &mut Found,
+    through: &mut Through<'_>,
+) -> io::Result<()> {
     let mut broken = false;
     let mut expected = known.after();
     for &number in numbers {
@@ -155,6 +167,7 @@ fn go_on(shared: &Shared, numbers: &[u64], known: &Known, found: &mut Found) -> 
         if !broken {
             let trusted = if number == known.mark.chunk { known.mark.offset } else { 0 };
             broken = tail(shared, number, &path, trusted, found)?;
+            through.read(number);
             continue;
         }
         match header(shared, number, &path)? {
@@ -172,6 +185,34 @@ fn go_on(shared: &Shared, numbers: &[u64], known: &Known, found: &mut Found) -> 
 /// The reading end of a queue that was just opened.
 pub fn reader(queue: &Queue, chain: Chain) -> Reader {
     Reader::new(queue.clone(), chain)
+}
+
+/// How far chunks were read through.
+struct Through<'a> {
+    bytes: HashMap<u64, u64>,
+    done: u64,
+    of: u64,
+    tell: &'a mut dyn FnMut(u64, u64),
+}
+
+impl<'a> Through<'a> {
+    fn of<'n>(
+        shared: &Shared,
+        numbers: impl Iterator<Item = &'n u64>,
+        tell: &'a mut dyn FnMut(u64, u64),
+    ) -> Self {
+        let len =
+            |number: &u64| fs::metadata(shared.chunk_path(*number)).map_or(0, |metadata| metadata.len());
+        let bytes: HashMap<u64, u64> = numbers.map(|number| (*number, len(number))).collect();
+        let of = bytes.values().sum();
+        Self { bytes, done: 0, of, tell }
+    }
+
+    /// This chunk was.
+    fn read(&mut self, number: u64) {
+        self.done += self.bytes.get(&number).copied().unwrap_or_default();
+        (self.tell)(self.done, self.of);
+    }
 }
 
 struct Found {

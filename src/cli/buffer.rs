@@ -15,7 +15,7 @@ use crate::buffer::inspect::{self, ChunkFile, Frame};
 use crate::disk::HostDisk;
 use crate::source::DestinationName;
 use crate::telemetry::control::{PurgeOf, Purged};
-use crate::telemetry::progress::Progress;
+use crate::telemetry::progress::{Far, Of, Progress};
 use crate::units::ByteSize;
 
 /// `kinetail buffer`
@@ -243,9 +243,8 @@ fn export(
     let of: u64 = chunks.iter().map(|chunk| chunk.bytes).sum();
     // Beside records on a terminal a bar would only be in the way.
     let to_terminal = to.is_none() && io::stdout().is_terminal();
-    let line = |line: &str| _ = writeln!(err, "{line}");
-    let mut progress =
-        if to_terminal { None } else { Some(Progress::new("export", "bytes", of, Box::new(line))) };
+    let line = |far: &Far| _ = writeln!(err, "{far}");
+    let mut progress = if to_terminal { None } else { Some(Progress::new("export", Of::Bytes, of, line)) };
     for chunk in &chunks {
         read(chunk, |frame| {
             if let Some(progress) = &mut progress {

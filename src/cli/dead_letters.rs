@@ -17,7 +17,7 @@ use crate::agent::{self, hold};
 use crate::disk::HostDisk;
 use crate::source::DestinationName;
 use crate::telemetry::control::{self, NotAsked, ReplayOf, Replayed};
-use crate::telemetry::progress::Progress;
+use crate::telemetry::progress::{Far, Of, Progress};
 use crate::units::ByteSize;
 
 /// `kinetail dead-letters`
@@ -160,8 +160,8 @@ fn replay(
     let of = ReplayOf { destination: name.to_string(), reasons: reasons.to_vec() };
     let mut last = Replayed::default();
     let asked = {
-        let line = |line: &str| _ = writeln!(err, "{line}");
-        let mut progress = Progress::new("replay", "letters", 0, Box::new(line));
+        let line = |far: &Far| _ = writeln!(err, "{far}");
+        let mut progress = Progress::new("replay", Of::Letters, 0, line);
         let told = |now: Replayed| {
             if now.of > 0 {
                 progress.at(now.letters, now.of, if now.waits { "waits for room in the buffer" } else { "" });

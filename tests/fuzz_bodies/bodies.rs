@@ -300,6 +300,7 @@ fn opened(data_dir: &Path, mark: Option<Mark>) -> kinetail::buffer::Opened {
         disk: HostDisk::shared(),
         budget: Budget::new(1 << 30),
         wake: Arc::new(|| {}),
+        progress: &mut |_, _| {},
     })
     .expect("whatever is in the folder, it opens")
 }

@@ -42,6 +42,7 @@ impl Bench {
 
     /// As a checkpoint of this mark would have it; without one, as if none could be read.
     fn open(&self, mark: Option<Mark>, chain: Chain) -> Live {
+        let mut told = Vec::new();
         let opened = open(Open {
             name: "d".into(),
             data_dir: self.folder.path(),
@@ -51,8 +52,14 @@ impl Bench {
             disk: Arc::clone(&self.disk),
             budget: Budget::new(1 << 30),
             wake: Arc::new(|| {}),
+            progress: &mut |done, of| told.push((done, of)),
         })
         .unwrap();
+        // As far as it came, never back, and to the end of what has to be read through.
+        assert!(told.is_sorted() && told.last().is_none_or(|(done, of)| done <= of), "{told:?}");
+        if mark.is_none() {
+            assert!(told.last().is_none_or(|(done, of)| done == of), "{told:?}");
+        }
         let reader = reader(&opened.queue, chain);
         Live { reader, turn: opened.turn, opened }
     }
