@@ -119,6 +119,12 @@ fn of_destination<'a>(listed: &'a Value, destination: &str) -> &'a Value {
     buffers.find(|of| of["destination"] == destination).expect("the destination")
 }
 
+/// Waits until no answer is missing. Stopped before it read one, kinetail would send those records again.
+async fn all_taken(scene: &Scene, destinations: &[&str]) {
+    let waits = |listed: &Value| destinations.iter().any(|to| of_destination(listed, to)["waiting"] != 0);
+    while waits(&json(scene, "buffer ls").await) {}
+}
+
 /// Ten lines of which the first destination took all and the second none, and kinetail has stopped.
 async fn stopped() -> (Scene, logs::Writer) {
     let scene = Scene::plain().await.setting("drain_timeout: 0s").destination("retry: {max_backoff: 100ms}");
@@ -127,8 +133,7 @@ async fn stopped() -> (Scene, logs::Writer) {
     let agent = scene.start().await;
     writer.lines(10);
     scene.endpoint.wait_until(|account| account.stream(ARCHIVE).distinct() == 10).await;
-    // Stopped before it read the answer, it would send them again.
-    while of_destination(&json(&scene, "buffer ls").await, ARCHIVE)["waiting"] != 0 {}
+    all_taken(&scene, &[ARCHIVE]).await;
     agent.terminate().await;
     scene.endpoint.heal();
     (scene, writer)
@@ -208,6 +213,7 @@ async fn positions_are_listed_set_and_forgotten() {
     };
     scene.endpoint.wait_until(twice).await;
     scene.endpoint.wait_until(|account| account.stream(AUDIT).distinct() == 10).await;
+    all_taken(&scene, &[ARCHIVE, AUDIT]).await;
     agent.terminate().await;
     scene.endpoint.look(|account| account.stream(AUDIT).assert_exactly_once(writer.markers()));
     let ids = |scene: &Scene| -> BTreeSet<String> {
