@@ -109,6 +109,27 @@ async fn positions_of_a_running_agent_are_set_and_files_forgotten() {
     assert_eq!(ids(&scene).len(), 21);
 }
 
+#[tokio::test]
+async fn a_position_that_cannot_be_made_durable_counts_and_that_is_said() {
+    let scene = Scene::plain().await;
+    let mut writer = logs::containers(&scene.root(), 1).remove(0);
+    let agent = scene.start().await;
+    writer.lines(10);
+    scene.exactly_once(&[&writer]).await;
+    // Where a checkpoint is written first.
+    let in_the_way = scene.data_dir().join("checkpoint.tmp");
+    fs::create_dir_all(in_the_way.join("full")).expect("a folder");
+    let set = format!("checkpoints set {} --offset 0 --destination {ARCHIVE}", writer.path().display());
+    let said = refused(&scene, &set).await;
+    assert!(said.contains("is read from 0 on") && said.contains("cannot be written"), "{said}");
+    fs::remove_dir_all(in_the_way).expect("it is ours");
+    let twice = |account: &support::endpoint::Account| {
+        writer.markers().all(|marker| account.stream(ARCHIVE).copies(&marker) == 2)
+    };
+    scene.endpoint.wait_until(twice).await;
+    agent.terminate().await;
+}
+
 /// Refuses these lines of a log at [`AUDIT`].
 fn poison(scene: &Scene, name: &str, lines: &[u64]) {
     for line in lines {
@@ -179,6 +200,29 @@ fn write_letters(scene: &Scene, numbers: std::ops::Range<u64>) -> PathBuf {
     let path = folder.join("0000000001.ndjson");
     fs::write(&path, text.join("\n") + "\n").expect("the letters");
     path
+}
+
+#[tokio::test]
+async fn letters_wait_for_room_and_may_be_dropped_while_they_do() {
+    const LETTERS: u64 = 6000;
+    let scene = failing().await.setting("buffer: {chunk_size: 64KiB}").audit("buffer: {max_size: 1MiB}");
+    let agent = scene.start().await;
+    write_letters(&scene, 0..LETTERS);
+    let replay = going_on(&scene, "dead-letters replay audit --json");
+    replay.line(|line| line.contains("waits for room in the buffer")).await;
+    let waiting = scene.in_buffer(AUDIT).len() as u64;
+    assert!(waiting > 0 && waiting < LETTERS, "{waiting} fit");
+    assert_eq!(answer(&scene, "dead-letters drop audit --yes").await["files"], 1);
+    let ended = replay.ended().await;
+    assert_eq!(ended.status.code(), Some(1), "{:?}", ended.lines);
+    let told = ended.lines.iter().find_map(|line| serde_json::from_str::<Value>(line).ok()).expect("JSON");
+    assert_eq!((&told["in_buffer"], &told["removed"]), (&waiting.into(), &(LETTERS - waiting).into()));
+    assert!(scene.dead_letter_files(AUDIT).is_empty());
+    scene.endpoint.heal();
+    let all: Vec<Marker> = (0..waiting).map(|number| Marker::new("letters", number)).collect();
+    scene.endpoint.wait_until(|account| account.stream(AUDIT).distinct() == all.len()).await;
+    agent.terminate().await;
+    scene.endpoint.look(|account| account.stream(AUDIT).assert_exactly_once(all));
 }
 
 #[tokio::test]

@@ -280,12 +280,18 @@ impl Drive {
 
     /// Changes how far a file is. One that was forgotten is met anew.
     fn amend(&mut self, change: &Amend, done: oneshot::Sender<Result<String, String>>) {
-        let amended = self.pipeline.amend(change, Instant::now());
+        let mut amended = self.pipeline.amend(change, Instant::now());
         match &amended {
             Ok(what) => {
                 info!(event = "checkpoint_amended", what, "a position was changed as was asked for");
                 self.scan();
                 self.checkpoint_now();
+                if self.owes_checkpoint {
+                    amended = Err(format!(
+                        "{what}, but the checkpoint cannot be written, as the log says: reading waits until it can, and a \
+                         kill before that takes the change back"
+                    ));
+                }
             }
             Err(why) => info!(event = "checkpoint_not_amended", why),
         }

@@ -175,11 +175,11 @@ fn replay(
         }
         asked
     };
-    let when = match asked {
+    let now = match asked {
         Err(NotAsked::NotRunning { .. }) => {
             let _held = hold(&data_dir).map_err(|error| error.to_string())?;
             last = agent::replay_at_next_start(&data_dir, &of, &HostDisk::shared())?;
-            "go into the buffer with the next start"
+            false
         }
         Err(error) => return Err(error.to_string()),
         Ok(false) => {
@@ -188,23 +188,29 @@ fn replay(
                 last.letters, last.of
             ));
         }
-        Ok(true) => "are in the buffer again",
+        Ok(true) => true,
     };
-    let Replayed { of, no_records, .. } = last;
+    let Replayed { letters, of, no_records, .. } = last;
+    let removed = if now { of.saturating_sub(letters) } else { 0 };
     if place.json {
-        let now = if when.starts_with("are") { of } else { 0 };
         let _ = writeln!(
             out,
             "{}",
-            json!({"destination": name, "letters": of, "in_buffer": now, "no_records": no_records})
+            json!({"destination": name, "letters": of, "in_buffer": letters, "removed": removed, "no_records": no_records})
         );
     } else {
-        let _ = writeln!(out, "{of} letters {when}");
+        let _ = match now {
+            true => writeln!(out, "{letters} letters are in the buffer again"),
+            false => writeln!(out, "{of} letters go into the buffer with the next start"),
+        };
         if no_records > 0 {
             let _ = writeln!(out, "{no_records} stay: they are lines of which no record was made");
         }
     }
-    Ok(true)
+    if removed > 0 {
+        let _ = writeln!(err, "{removed} were removed by somebody else before they were in the buffer");
+    }
+    Ok(removed == 0)
 }
 
 fn drop_all(

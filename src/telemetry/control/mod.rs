@@ -9,7 +9,7 @@
 //! | `POST /reload` | 200 and [`Reloaded`], once the configuration counts or was refused |
 //! | `POST /buffer/purge` with [`PurgeOf`] | 200 and [`Purged`], once what waited is given up |
 //! | `POST /checkpoints` with [`Amend`] | 200 and [`Done`], once it counts and is durable |
-//! | `POST /dead-letters/replay` with [`ReplayOf`] | 200 and a [`Replayed`] a line, until no file is left |
+//! | `POST /dead-letters/replay` with [`ReplayOf`] | 200 and a [`Replayed`] a line, until no file is left; one at least every second |
 //! | `POST /tap` with [`Wanted`] | 200 and a [`Told`] a line, as records pass; one at least every second |
 //!
 //! What cannot be done is answered with 409 and a [`Problem`]. Whoever can open the socket may ask for everything: its mode is

@@ -16,14 +16,14 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::net::UnixListener;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Control, Passed, Problem, PurgeOf, Reloaded, ReplayOf, Replayed, Told};
 use crate::tail::amend::Amend;
 use crate::telemetry::status::Status;
 use crate::telemetry::tap::{Sample, Tapped, Wanted};
 
-/// A line is written at least so often, so that an end that is gone is noticed.
+/// A line is written at least so often, so that an end that is gone is noticed, and whoever waits sees what for.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 
 /// Serves the socket, for ever.
@@ -76,7 +76,8 @@ fn progress(told: watch::Receiver<Replayed>) -> impl Stream<Item = Result<Bytes,
     stream::unfold((Some(told), true), async |(told, first)| {
         let mut told = told?;
         if !first {
-            told.changed().await.ok()?;
+            // Where nothing happens, it is said again.
+            timeout(SIGN_OF_LIFE, told.changed()).await.unwrap_or(Ok(())).ok()?;
         }
         let now = told.borrow_and_update().clone();
         let over = now.files == 0;
