@@ -85,7 +85,7 @@ fn run(args: &RunArgs) -> ExitCode {
     }
 }
 
-/// The files that exist now, each once with every route that it falls under.
+/// The files that exist now, each once with every route that it falls under; of the journal its sequences of entries.
 fn files(config: &Config) -> Vec<(PathBuf, usize)> {
     let routes: Vec<Selection> = config.routes.iter().map(RouteConfig::selection).collect();
     let roots = Roots::new(&config.tail.allowed_roots, routes.iter().flat_map(|route| &route.files));
@@ -96,7 +96,15 @@ fn files(config: &Config) -> Vec<(PathBuf, usize)> {
             .map(move |route| (path.clone(), route))
             .collect::<Vec<_>>()
     };
-    found.flat_map(|found| with_routes(found.path)).collect()
+    let files = found.flat_map(|found| with_routes(found.path));
+    let journals = config.routes.iter().enumerate().flat_map(|(index, route)| {
+        let folders = route.journal.as_ref().map(|journal| &journal.source.folders);
+        // What cannot be looked at now is told when it is read.
+        let found =
+            folders.and_then(|folders| tail::journal::listing::list(folders).ok()).unwrap_or_default();
+        found.into_iter().map(move |sequence| (PathBuf::from(sequence.to_string()), index))
+    });
+    files.chain(journals).collect()
 }
 
 fn refuse(why: &dyn std::fmt::Display, code: u8) -> ExitCode {

@@ -189,6 +189,7 @@ impl Drive {
                 self.look_at_disk();
                 self.pipeline.look_at_blocked(now, SystemTime::now());
                 self.pipeline.decide();
+                self.pipeline.look_at_journals(now, SystemTime::now());
                 next_look = now + DISK_PAUSE;
                 self.scan_wanted |= self.pipeline.tailer.wants_scan();
             }
@@ -218,6 +219,7 @@ impl Drive {
                 self.pipeline.retry_blocked(now);
                 next_retry = now + ROUND;
             }
+            self.pipeline.journals_due(now);
             let busy = self.turns() | self.pipeline.replay(Instant::now(), SystemTime::now());
             if self.buffer.sync == Durability::Always && self.pipeline.wants_checkpoint() {
                 self.checkpoint_now();

@@ -63,6 +63,8 @@ pub(super) fn open(
         appenders.push(opened.appender);
     }
     let mut tailer = Tailer::new(config.tail.clone(), routes(config, pods), checkpoint.as_ref(), now, wall);
+    let ring = bell.clone();
+    tailer.wake_with(Arc::new(move || ring.ring()));
     merge(config, &mut tailer, &found, turn_of_checkpoint, is_last, now);
     tailer.assign();
     let chains = appenders
@@ -104,6 +106,7 @@ pub(super) fn routes(config: &Config, pods: &PodStore) -> Vec<Route> {
     let route = |route: &RouteConfig| Route {
         name: route.name.clone(),
         selection: route.selection_with(pods),
+        journal: route.journal.as_ref().map(|journal| journal.source.clone()),
         start_at: route.start_at,
         to: if route.to.is_empty() { vec![nowhere()] } else { route.to.clone() },
     };

@@ -290,7 +290,7 @@ pub(super) fn plan(route: &RouteConfig, destinations: &[DestinationName]) -> Pla
         name: route.name.clone(),
         decoding: route.decoding.clone(),
         header_lines: route.skip_header_lines,
-        chain: Chain::new(route.process.clone()).on(instance::this()),
+        chain: Chain::new(route.process.clone()).on(instance::this()).of_journal(route.journal_fields()),
         rate: route.rate_limit,
         layout: route.layout.clone(),
         to: route.to.iter().filter_map(out).collect(),

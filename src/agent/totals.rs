@@ -69,6 +69,8 @@ pub(super) struct Totals {
     pub abandoned: Counter,
     /// The bytes in them that some destination had not read.
     pub abandoned_bytes: Counter,
+    /// Entries of the journal that were removed before they were read, at most.
+    pub entries_gone: Counter,
     /// Parts of files read once more because a chunk was damaged.
     pub repairs: Counter,
     /// Damaged parts that could not be read again, because their file is gone.
@@ -259,6 +261,11 @@ impl Totals {
                 "files_abandoned",
                 "Deleted files left unread because of tail.max_held_deleted or tail.max_open_files",
                 &self.abandoned,
+            ),
+            (
+                "journal_entries_gone",
+                "Entries of the journal that were removed before kinetail had read them: at most so many, of all units",
+                &self.entries_gone,
             ),
             ("repairs", "Parts of files read once more because a chunk was damaged", &self.repairs),
             (

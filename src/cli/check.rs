@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::config::{Config, DestinationConfig, Loaded, RouteConfig, load};
+use crate::config::{Config, DestinationConfig, JournalConfig, Loaded, RouteConfig, load};
 use crate::decode::Format;
 use crate::deliver::Destination;
 use crate::trial::run_tests;
@@ -157,10 +157,14 @@ fn format_name(format: Format) -> &'static str {
         Format::Plain => "plain",
         Format::Cri => "cri",
         Format::Docker => "docker",
+        Format::Journald => "journald",
     }
 }
 
 fn files_of(route: &RouteConfig, paths: &[PathBuf]) -> String {
+    if let Some(journal) = &route.journal {
+        return journal_of(route, journal, paths);
+    }
     if paths.is_empty() {
         let patterns: Vec<&str> = route.files.iter().map(|pattern| pattern.as_str()).collect();
         return format!("{}: no file falls to it now ({})\n", route.name, patterns.join(", "));
@@ -171,6 +175,22 @@ fn files_of(route: &RouteConfig, paths: &[PathBuf]) -> String {
     }
     if let Some(more) = paths.len().checked_sub(FILES_NAMED).filter(|more| *more > 0) {
         let _ = writeln!(text, "  and {more} more");
+    }
+    text
+}
+
+/// What a route finds of the journal, and of the program that reads it.
+fn journal_of(route: &RouteConfig, journal: &JournalConfig, sequences: &[PathBuf]) -> String {
+    let mut text = format!("{}: the journal\n", route.name);
+    for sequence in sequences {
+        let _ = writeln!(text, "  {}", printable(sequence));
+    }
+    if sequences.is_empty() {
+        let folders: Vec<_> = journal.source.folders.iter().map(|folder| printable(folder)).collect();
+        let _ = writeln!(text, "  no journal that can be read is there now ({})", folders.join(", "));
+    }
+    if let Some(program) = journal.source.command.first().map(Path::new).filter(|path| !path.exists()) {
+        let _ = writeln!(text, "  {} is not there, which would read it", printable(program));
     }
     text
 }
@@ -270,6 +290,32 @@ more: 3 files
         );
         assert_eq!(out, expected);
         assert!(err.starts_with("warning: ROOT/k.yaml:4:3: destinations.spare: no route"), "{err}");
+    }
+
+    #[test]
+    fn of_a_journal_it_is_told_what_is_there_and_whether_it_can_be_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let text = "destinations: {d: {type: directory, path: out}}
+routes: [{name: kubelet, format: journald, journal: {folders: ROOT/journal, command: ROOT/journalctl, units: kubelet}, to: d}]
+tests:
+  - name: fields are as they are, from the first step on
+    path: ROOT/journal
+    lines: |
+      _SYSTEMD_UNIT=kubelet.service
+      MESSAGE=one
+
+      MESSAGE=two
+    expect:
+      - record: {_SYSTEMD_UNIT: kubelet.service, MESSAGE: one, file: ROOT/journal}
+      - {record: {MESSAGE: two}, without: log}
+";
+        let (outcome, out, err) = check(folder.path(), text);
+        assert_eq!((outcome, err.as_str()), (Outcome::Good, ""));
+        let told = "kubelet: the journal
+  no journal that can be read is there now (ROOT/journal)
+  ROOT/journalctl is not there, which would read it
+";
+        assert!(out.contains(told) && out.contains("kubelet  journald      0  d (directory out)"), "{out}");
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub enum CheckpointsCommand {
     Set {
         /// The file's path, or its incarnation as `checkpoints ls` has it
         file: String,
-        /// In bytes from its beginning; a line must begin there
+        /// In bytes from its beginning; a line must begin there. Of a journal, the number of an entry
         #[arg(long)]
         offset: u64,
         /// For this destination only
@@ -96,7 +96,7 @@ fn list(place: &DataDirArgs, out: &mut dyn Write) -> Result<bool, String> {
         };
         for progress in &entry.progress {
             rows.push(vec![
-                entry.path.display().to_string(),
+                entry.name(),
                 entry.route.to_string(),
                 status.into(),
                 progress.to.to_string(),
@@ -110,7 +110,7 @@ fn list(place: &DataDirArgs, out: &mut dyn Write) -> Result<bool, String> {
                 "delivered": progress.delivered.offset})
         });
         all.push(json!({"path": entry.path.to_string_lossy(), "incarnation": entry.incarnation.to_string(),
-            "route": entry.route, "status": status, "destinations": positions.collect::<Vec<_>>()}));
+            "route": entry.route, "status": status, "sequence": entry.journal.map(|journal| journal.sequence), "destinations": positions.collect::<Vec<_>>()}));
     }
     let head = ["file", "route", "status", "destination", "read", "delivered", "incarnation"];
     say(place, out, &head, &rows, &json!({"saved": checkpoint.saved, "files": all}))

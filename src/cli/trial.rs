@@ -9,6 +9,7 @@ use clap::Args;
 
 use super::ConfigArgs;
 use crate::config;
+use crate::source::RouteName;
 use crate::trial::{Shown, look, open, report, unrotated};
 
 /// `kinetail try`
@@ -21,10 +22,14 @@ pub struct TryArgs {
     /// records; the FILE's own unless said
     #[arg(long, value_name = "PATH", value_parser = absolute)]
     path: Option<PathBuf>,
+    /// The route to use, whichever takes PATH: for one with `format: journald`, whose entries have no path
+    #[arg(long, value_name = "NAME")]
+    route: Option<String>,
     /// Tell what every step did, and why earlier routes do not take the path
     #[arg(long)]
     explain: bool,
-    /// The lines as they stand in a log; gzip is understood. - for standard input
+    /// The lines as they stand in a log; gzip is understood. For a route that reads the journal, what
+    /// `journalctl --output=export` writes. - for standard input
     #[arg(value_name = "FILE", default_value = "-")]
     file: PathBuf,
 }
@@ -43,8 +48,16 @@ pub fn run(args: &TryArgs, input: impl Read, out: &mut impl Write, err: &mut imp
         Err(errors) => return refuse(err, &errors),
     };
     let from_input = args.file == Path::new("-");
+    let chosen = args.route.as_deref().map(RouteName::from);
+    let route = loaded.config.routes.iter().find(|route| Some(&route.name) == chosen.as_ref());
+    if let (Some(chosen), None) = (&chosen, route) {
+        let names = loaded.config.routes.iter().map(|route| route.name.as_str()).collect::<Vec<_>>();
+        return refuse(err, &format!("there is no route {chosen}; there are: {}", names.join(", ")));
+    }
+    let folder = route.and_then(|route| route.journal.as_ref()?.source.folders.first());
     let path = match &args.path {
         Some(path) => path.clone(),
+        None if folder.is_some() => folder.cloned().unwrap_or_default(),
         None if from_input => {
             return refuse(err, &"standard input has no path; say with --path which log its lines stand in");
         }
@@ -54,8 +67,11 @@ pub fn run(args: &TryArgs, input: impl Read, out: &mut impl Write, err: &mut imp
         },
     };
     // What rotation has left belongs to the route of its log.
-    let log = || unrotated(&path).filter(|log| look(&loaded.config, log).taken.is_some());
-    let path = if look(&loaded.config, &path).taken.is_none() { log().unwrap_or(path) } else { path };
+    let taken = |path: &Path| look(&loaded.config, path, chosen.as_ref()).taken.is_some();
+    let path = match unrotated(&path) {
+        Some(log) if !taken(&path) && taken(&log) => log,
+        _ => path,
+    };
     let from: Box<dyn Read + '_> = if from_input {
         Box::new(input)
     } else {
@@ -64,7 +80,7 @@ pub fn run(args: &TryArgs, input: impl Read, out: &mut impl Write, err: &mut imp
             Err(error) => return refuse(err, &format!("{}: {error}", args.file.display())),
         }
     };
-    match report(&loaded.config, &path, from, SystemTime::now(), args.explain, out) {
+    match report(&loaded.config, &path, chosen.as_ref(), from, SystemTime::now(), args.explain, out) {
         Ok(Shown::Lines) => ExitCode::SUCCESS,
         Ok(Shown::NoRoute) => ExitCode::FAILURE,
         // Whoever reads what is shown may have seen enough.

@@ -30,7 +30,9 @@ use std::path::Path;
 pub use cases::{Expectation, ExpectedRecord, Said, TestCase};
 pub use diagnostics::{Diagnostic, Diagnostics, Place};
 pub use schema::schema;
-pub use settings::{AdminSettings, Config, DestinationConfig, LogFormat, LogSettings, RouteConfig};
+pub use settings::{
+    AdminSettings, Config, DestinationConfig, JournalConfig, LogFormat, LogSettings, RouteConfig,
+};
 
 use diagnostics::Findings;
 

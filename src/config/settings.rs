@@ -11,9 +11,9 @@ use crate::decode::Decoding;
 use crate::deliver::{CloudWatch, Destination};
 use crate::encode::Layout;
 use crate::kubernetes::{KubernetesSettings, PodPattern, PodStore};
-use crate::process::{Condition, Step};
+use crate::process::{Condition, JournalFields, Step};
 use crate::source::{DestinationName, RouteName, Verdict};
-use crate::tail::{Only, Pattern, RateLimit, Selection, StartAt, TailSettings, routes_of};
+use crate::tail::{JournalSettings, Only, Pattern, RateLimit, Selection, StartAt, TailSettings, routes_of};
 
 /// A configuration in which everything was checked: names resolve, patterns and templates compile, limits
 /// are the services'.
@@ -58,6 +58,9 @@ impl Config {
 impl Config {
     /// The routes that a file of this path falls under beside its first, each reading it as the first does.
     pub fn further_of(&self, first: &RouteConfig, path: &std::path::Path) -> Vec<RouteConfig> {
+        if first.journal.is_some() {
+            return Vec::new();
+        }
         let further = self.routes_of(path).into_iter().map(|route| &self.routes[route]);
         let as_first = |route: &RouteConfig| RouteConfig {
             decoding: first.decoding.clone(),
@@ -98,6 +101,8 @@ pub struct RouteConfig {
     pub decoding: Decoding,
     /// So many lines at the beginning of each file are passed over.
     pub skip_header_lines: u32,
+    /// The journal that it reads in place of files.
+    pub journal: Option<JournalConfig>,
     /// Where reading begins in files that are there at the route's first ever start.
     pub start_at: StartAt,
     /// How fast they may be read.
@@ -112,7 +117,21 @@ pub struct RouteConfig {
     pub when: Vec<(DestinationName, Condition)>,
 }
 
+/// A journal as a route reads it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JournalConfig {
+    /// Which entries.
+    pub source: JournalSettings,
+    /// How their fields are called.
+    pub fields: JournalFields,
+}
+
 impl RouteConfig {
+    /// How the fields of entries are called, where it reads the journal.
+    pub fn journal_fields(&self) -> Option<JournalFields> {
+        self.journal.as_ref().map(|journal| journal.fields)
+    }
+
     /// Whether a file of this path falls to this route, as long as no earlier route takes it for itself.
     pub fn takes(&self, path: &std::path::Path) -> bool {
         self.selection().verdict(path) != Verdict::Leaves

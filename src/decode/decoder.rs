@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::group::{Group, up_to};
 use super::multiline::Joiner;
-use super::{Decoding, Format, KEPT_ROOM, Limits, Marker, Part, cri, docker};
+use super::{Decoding, Format, KEPT_ROOM, Limits, Marker, Part, cri, docker, journald};
 use crate::event::Message;
 use crate::source::{OpenGroup, Position, Stream};
 
@@ -127,6 +127,7 @@ impl Decoder {
                 }
                 self.keep_room(room);
             }
+            Format::Journald => self.entry(offset, line, cut, &mut emit),
         }
     }
 
@@ -246,6 +247,19 @@ impl Decoder {
             self.groups[at].end();
             self.close(at, emit);
         }
+    }
+
+    /// An entry of the journal, which nothing is joined with.
+    fn entry(&mut self, offset: u64, entry: &[u8], cut: bool, emit: &mut impl FnMut(Message<'_>)) {
+        if self.is_out(offset, Stream::Plain) {
+            return;
+        }
+        self.counts.cut += u64::from(cut);
+        let (time, body) = journald::parse(entry);
+        if body.is_empty() {
+            self.counts.malformed += 1;
+        }
+        emit(Message { start: offset, stream: Stream::Plain, time: time.as_deref(), body, cut });
     }
 
     fn malformed(

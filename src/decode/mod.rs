@@ -26,6 +26,7 @@ mod cri;
 mod decoder;
 mod docker;
 mod group;
+mod journald;
 mod multiline;
 mod rfc3339;
 #[cfg(test)]
@@ -78,6 +79,8 @@ pub enum Format {
     Cri,
     /// Docker's json-file driver: `{"log":"…\n","stream":"stdout","time":"…"}`.
     Docker,
+    /// Entries of systemd's journal, each a whole message (see [`crate::journal`]).
+    Journald,
 }
 
 /// The bounds of one message.

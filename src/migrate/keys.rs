@@ -152,13 +152,14 @@ pub(super) static AGENT_OPTIONS: Table = Table {
 
 /// All of them, in the order of the page.
 #[cfg(test)]
-pub(super) static ALL: [&Table; 14] = [
+pub(super) static ALL: [&Table; 15] = [
     &AGENT_GLOBAL,
     &AGENT_FLOW,
     &AGENT_OPTION,
     &AGENT_OPTIONS,
     &SERVICE,
     &TAIL,
+    &SYSTEMD,
     &PARSER,
     &MULTILINE_PARSER,
     &KUBERNETES,

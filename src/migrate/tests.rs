@@ -100,7 +100,7 @@ fn what_is_no_source_is_refused_with_what_is_wrong() {
         ("a.conf", "[INPUT]\n  @BAD x\n", "line 2: @BAD is no command"),
         ("a.conf", "@INCLUDE a.conf\n", "files include each other"),
         ("a.conf", "@INCLUDE none.conf\n", "none.conf: No such file"),
-        ("a.conf", "[OUTPUT]\n  Name stdout\n", "it has no tail input"),
+        ("a.conf", "[OUTPUT]\n  Name stdout\n", "it has no tail or systemd input"),
         ("a.yaml", "a: [", "is not YAML"),
         ("a.yaml", "- a", "is not a map of sections"),
         ("a.yaml", "includes: [a.yaml]", "files include each other"),

@@ -21,6 +21,12 @@ const SHORTEST: f64 = 1.0;
 /// Where a container's log lies, and the fields that its records then have.
 const POD: &str = "/var/log/pods/shop_web-6d5f7c9b8d-x2k4q_0b1c2d3e-4f50-6172-8394-a5b6c7d8e9f0/web/0.log";
 const FILE: &str = "/var/log/app/app.log";
+/// What stands in an entry of the journal beside its text, as journald writes it for a unit's output.
+const ENTRY: &str = "_BOOT_ID=0123456789abcdef0123456789abcdef\n_MACHINE_ID=0123456789abcdef0123456789abcdef\n\
+    _HOSTNAME=node-1\nPRIORITY=6\nSYSLOG_FACILITY=3\nSYSLOG_IDENTIFIER=kubelet\n_TRANSPORT=stdout\n_PID=1234\n_UID=0\n\
+    _GID=0\n_COMM=kubelet\n_EXE=/usr/bin/kubelet\n_CMDLINE=/usr/bin/kubelet --config=/etc/kubernetes/kubelet.conf\n\
+    _CAP_EFFECTIVE=1ffffffffff\n_SYSTEMD_CGROUP=/system.slice/kubelet.service\n_SYSTEMD_UNIT=kubelet.service\n\
+    _SYSTEMD_SLICE=system.slice\n_SYSTEMD_INVOCATION_ID=0123456789abcdef0123456789abcdef\n";
 
 /// Lines that somebody expects.
 #[derive(Clone, Debug)]
@@ -66,7 +72,8 @@ fn add(
     rng: &mut Rng,
     recorded: &mut Recorded,
 ) {
-    let in_container = route.decoding.format != Format::Plain;
+    let in_container = matches!(route.decoding.format, Format::Cri | Format::Docker);
+    let in_journal = route.decoding.format == Format::Journald;
     let path = if in_container { POD } else { FILE };
     let mut stages = Stages::new(config, route, Path::new(path), number, SystemTime::now(), false);
     let mut lines = Lines::new(rate.mix.clone(), rate.sizes);
@@ -75,7 +82,10 @@ fn add(
     for line in 0..count {
         let at = Duration::from_secs_f64(line as f64 / rate.lines);
         let wall = begin.checked_add(at).unwrap_or(begin);
-        let text = lines.next(wall, rng);
+        let mut text = lines.next(wall, rng);
+        if in_journal {
+            text = format!("{ENTRY}MESSAGE={text}\n");
+        }
         let time = format!("{wall:.9}");
         let message = Message {
             start: offset,

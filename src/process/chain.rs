@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use super::{Action, Condition, Context, Instance, OnError, Step};
+use super::{Action, Condition, Context, Instance, JournalFields, OnError, Step};
 use super::{edit, wrap};
-use crate::event::{Fields, Value};
+use crate::event::{Fields, Message, Value};
 
 /// A route's steps, in order. Shared by all files of the route.
 #[derive(Debug, Default)]
@@ -13,6 +13,8 @@ pub struct Chain {
     steps: Vec<Compiled>,
     /// What knows of the machine, where steps may ask.
     instance: Option<Instance>,
+    /// Messages are entries of the journal, whose fields are called so.
+    journal: Option<JournalFields>,
 }
 
 /// What the steps made of a message.
@@ -107,7 +109,22 @@ impl From<bool> for Done {
 impl Chain {
     /// Compiles the steps of a route.
     pub fn new(steps: Vec<Step>) -> Self {
-        Self { steps: steps.into_iter().map(Compiled::new).collect(), instance: None }
+        Self { steps: steps.into_iter().map(Compiled::new).collect(), instance: None, journal: None }
+    }
+
+    /// The same steps for entries of the journal, which have fields of their own from the beginning.
+    #[must_use]
+    pub fn of_journal(mut self, fields: Option<JournalFields>) -> Self {
+        self.journal = fields;
+        self
+    }
+
+    /// What a message is made of before the first step.
+    pub fn begin<'a>(&self, message: &Message<'a>, spare: Fields<'_>) -> Fields<'a> {
+        match &self.journal {
+            Some(journal) => journal.of(message, spare),
+            None => spare.refill(message),
+        }
     }
 
     /// The same steps on this instance, which is told where one of them wants to know of it. Without an instance such
@@ -125,7 +142,7 @@ impl Chain {
 
     /// There is nothing to do: messages can be encoded as they are.
     pub fn is_empty(&self) -> bool {
-        self.steps.is_empty()
+        self.steps.is_empty() && self.journal.is_none()
     }
 
     /// How many steps there are.
@@ -147,7 +164,7 @@ impl Chain {
         spare: Fields<'_>,
         mut watch: impl FnMut(usize, &'static str, Outcome, &Processed<'a>),
     ) -> Processed<'a> {
-        let mut made = Processed { fields: spare.refill(context.message), time: None, fate: Fate::Send };
+        let mut made = Processed { fields: self.begin(context.message, spare), time: None, fate: Fate::Send };
         for (index, step) in self.steps.iter().enumerate() {
             let outcome = step.run(index, &mut made, context, self.instance.as_ref());
             watch(index, step.name, outcome, &made);

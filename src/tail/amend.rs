@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{Entry, Status};
 use super::identity::Proof;
+use super::journal::Journal;
 use crate::disk::read_exact_at;
 use crate::source::{DestinationName, Incarnation, Position};
 
@@ -19,7 +20,7 @@ pub enum Amend {
     Set {
         /// The file's path or its incarnation.
         file: String,
-        /// In bytes from the beginning of its content.
+        /// In bytes from the beginning of its content; of a sequence of the journal, the number of an entry.
         offset: u64,
         /// For this destination only.
         destination: Option<DestinationName>,
@@ -66,6 +67,9 @@ pub fn find<'a>(entries: impl Iterator<Item = &'a Entry>, file: &str) -> Result<
 ///
 /// In words: the file cannot be read, no line begins there, or it does not go to the destination. Nothing has changed then.
 pub fn set(entry: &mut Entry, offset: u64, only: Option<&DestinationName>) -> Result<String, String> {
+    if let Some(journal) = entry.journal {
+        return set_entry(entry, journal, offset, only);
+    }
     let path = entry.moved_to.clone().unwrap_or_else(|| entry.path.clone());
     let at = |error: &io::Error| format!("{}: {error}", path.display());
     let open = File::open(&path).map_err(|error| at(&error))?;
@@ -79,6 +83,32 @@ pub fn set(entry: &mut Entry, offset: u64, only: Option<&DestinationName>) -> Re
     if before.last().is_some_and(|byte| *byte != b'\n') {
         return Err(format!("no line of {} begins at {offset}", path.display()));
     }
+    let count = move_to(entry, offset, only)?;
+    if offset > entry.proof.end {
+        entry.proof = Proof::of(&before, offset);
+    }
+    (entry.status, entry.settled, entry.vanished) = (Status::Following, None, None);
+    Ok(format!("{} is read from {offset} on, for {count} destinations", path.display()))
+}
+
+/// Of a sequence of the journal, an offset is the number of an entry.
+fn set_entry(
+    entry: &mut Entry,
+    journal: Journal,
+    number: u64,
+    only: Option<&DestinationName>,
+) -> Result<String, String> {
+    if number == 0 || number > journal.tail + 1 {
+        return Err(format!("{} has entries 1 to {}", entry.name(), journal.tail));
+    }
+    let count = move_to(entry, number, only)?;
+    entry.proof.end = entry.proof.end.max(number);
+    (entry.status, entry.vanished) = (Status::Following, None);
+    Ok(format!("{} is read from entry {number} on, for {count} destinations", entry.name()))
+}
+
+/// Has destinations go on at an offset; how many.
+fn move_to(entry: &mut Entry, offset: u64, only: Option<&DestinationName>) -> Result<usize, String> {
     let mut count = 0;
     for progress in &mut entry.progress {
         if only.is_none_or(|only| progress.to == *only) {
@@ -87,16 +117,12 @@ pub fn set(entry: &mut Entry, offset: u64, only: Option<&DestinationName>) -> Re
         }
     }
     if count == 0 {
-        return Err(format!("{} does not go to that destination", path.display()));
+        return Err(format!("{} does not go to that destination", entry.name()));
     }
-    if offset > entry.proof.end {
-        entry.proof = Proof::of(&before, offset);
-    }
-    (entry.status, entry.settled, entry.vanished) = (Status::Following, None, None);
-    Ok(format!("{} is read from {offset} on, for {count} destinations", path.display()))
+    Ok(count)
 }
 
 /// What is said of a file that was forgotten.
 pub fn forgotten(entry: &Entry) -> String {
-    format!("{} ({}) is forgotten", entry.path.display(), entry.incarnation)
+    format!("{} ({}) is forgotten", entry.name(), entry.incarnation)
 }

@@ -18,6 +18,7 @@ use std::{fs, io};
 use serde::{Deserialize, Serialize};
 
 use super::identity::{FileId, Fingerprint, Proof, Stamp};
+use super::journal::Journal;
 use crate::disk::{self, Disk};
 use crate::source::{DestinationName, Incarnation, Mark, Position, RouteName};
 
@@ -90,11 +91,25 @@ pub struct Entry {
     /// Since when it is gone from disk, milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vanished: Option<u64>,
+    /// It is no file but a sequence of the journal's entries; `path` is the folder of the journal's files, and entries
+    /// have their numbers for offsets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journal: Option<Journal>,
     /// How far it is for each destination.
     pub progress: Vec<Progress>,
     /// Parts to read once more, because a chunk that held their records was damaged.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub repairs: Vec<Repair>,
+}
+
+impl Entry {
+    /// What it is called where somebody looks for it.
+    pub fn name(&self) -> String {
+        match self.journal {
+            Some(journal) => format!("{} (sequence {})", self.path.display(), journal.sequence),
+            None => self.path.to_string_lossy().into_owned(),
+        }
+    }
 }
 
 /// What becomes of a file.
@@ -313,6 +328,7 @@ mod optional_path {
 mod tests {
     use super::*;
     use crate::disk::HostDisk;
+    use crate::tail::journal::Id128;
     use std::os::unix::ffi::OsStringExt;
 
     fn sample() -> Checkpoint {
@@ -340,6 +356,7 @@ mod tests {
                 status: Status::Following,
                 settled: Some(Stamp { len: 9, modified: 10 }),
                 vanished: None,
+                journal: Some(Journal { sequence: Id128(7), tail: 9, boot: Id128(8), time: 1 }),
                 progress: vec![Progress::at("d".into(), position.clone())],
                 repairs: vec![Repair { to: "d".into(), from: Position::at(0), until: position }],
             }],

@@ -1,5 +1,7 @@
 //! Splitting what was read into lines.
 
+use crate::journal::Framed;
+
 /// A line without its newline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line<'a> {
@@ -24,17 +26,39 @@ pub struct Lines<'a> {
     max_line: usize,
     /// Nothing will follow: what has no newline is a line too.
     last: bool,
+    /// The buffer holds entries of the journal, and this is where the next one would be.
+    entries: Option<u64>,
 }
 
 impl<'a> Lines<'a> {
+    /// Of entries of the journal in frames (see [`crate::journal`]): an entry's number is its offset. After the last of
+    /// them the offset is `end`.
+    pub fn entries(buffer: &'a [u8], start: u64, end: u64) -> Self {
+        let none = Self::new(buffer, start, false, usize::MAX, false);
+        Self { entries: Some(end), ..none }
+    }
+
     /// Of a buffer that was read at `start`; `mid_line` if it begins inside a line that was cut.
     pub fn new(buffer: &'a [u8], start: u64, mid_line: bool, max_line: usize, last: bool) -> Self {
-        Self { buffer, start, at: 0, mid_line, max_line, last }
+        Self { buffer, start, at: 0, mid_line, max_line, last, entries: None }
     }
 
     /// Where the next line starts: everything before it was taken.
     pub fn offset(&self) -> u64 {
-        self.start + self.at as u64
+        match self.entries {
+            Some(_) => self.start,
+            None => self.start + self.at as u64,
+        }
+    }
+
+    fn next_entry(&mut self, end: u64) -> Option<Line<'a>> {
+        let Some(framed) = Framed::first(&self.buffer[self.at..]) else {
+            self.start = self.start.max(end);
+            return None;
+        };
+        self.at += framed.room();
+        self.start = framed.number.saturating_add(1);
+        Some(Line { offset: framed.number, bytes: framed.fields, cut: framed.cut })
     }
 
     /// How many bytes of the buffer were taken.
@@ -52,6 +76,9 @@ impl<'a> Iterator for Lines<'a> {
     type Item = Line<'a>;
 
     fn next(&mut self) -> Option<Line<'a>> {
+        if let Some(end) = self.entries {
+            return self.next_entry(end);
+        }
         loop {
             let rest = &self.buffer[self.at..];
             let newline = memchr::memchr(b'\n', rest);

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{Did, Look, Made, Stages, look};
 use crate::config::{Config, Expectation, ExpectedRecord, Said, TestCase};
 use crate::process::{Fate, Outcome};
-use crate::source::DestinationName;
+use crate::source::{DestinationName, RouteName};
 
 /// A test that failed. Shown in several lines, each difference with its place in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +47,14 @@ fn run(config: &Config, test: &TestCase, file: &str) -> Option<Failed> {
 }
 
 fn case(config: &Config, test: &TestCase, report: &mut Report<'_>) {
-    let Look { taken, refused } = look(config, &test.path);
+    let Look { taken, refused } = {
+        // Entries of the journal have no path of which one route would follow.
+        let chosen = test.route.as_ref().map(|(name, _)| name);
+        let of_journal = |name: &&RouteName| {
+            config.routes.iter().any(|route| route.name == **name && route.journal.is_some())
+        };
+        look(config, &test.path, chosen.filter(of_journal))
+    };
     let Some(route) = taken else {
         report.line(&test.said, &format!("no route takes {}", test.path.display()));
         for (route, refusal) in refused {

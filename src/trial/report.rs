@@ -9,6 +9,7 @@ use super::{Did, Look, Made, Stages, look};
 use crate::config::{Config, RouteConfig};
 use crate::decode::Format;
 use crate::process::{Fate, Outcome};
+use crate::source::RouteName;
 
 /// How a report ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +20,8 @@ pub enum Shown {
     NoRoute,
 }
 
-/// Runs the lines of `from` through the route that takes `path`, as if they were read at `read_at`. With `explain` it is
-/// told what every step did, and why earlier routes do not take the path.
+/// Runs the lines of `from` through the route that takes `path`, or the one that is `chosen`, as if they were read at
+/// `read_at`. With `explain` it is told what every step did, and why earlier routes do not take the path.
 ///
 /// # Errors
 ///
@@ -28,12 +29,13 @@ pub enum Shown {
 pub fn report(
     config: &Config,
     path: &Path,
+    chosen: Option<&RouteName>,
     mut from: impl Read,
     read_at: SystemTime,
     explain: bool,
     out: &mut impl Write,
 ) -> io::Result<Shown> {
-    let Look { taken, refused } = look(config, path);
+    let Look { taken, refused } = look(config, path, chosen);
     let of = path.display();
     match taken {
         Some(route) => writeln!(out, "# {of}: {}", heading(route))?,
@@ -115,6 +117,7 @@ fn heading(route: &RouteConfig) -> String {
         Format::Plain => "plain",
         Format::Cri => "cri",
         Format::Docker => "docker",
+        Format::Journald => "journald",
     };
     let steps = match route.process.len() {
         0 => "no steps".to_owned(),
@@ -225,7 +228,7 @@ routes:
         let config = config::parse(CONFIG, "test", &|_| None).unwrap().config;
         let mut out = Vec::new();
         let at = SystemTime::UNIX_EPOCH;
-        let shown = report(&config, Path::new(path), lines.as_bytes(), at, explain, &mut out).unwrap();
+        let shown = report(&config, Path::new(path), None, lines.as_bytes(), at, explain, &mut out).unwrap();
         (shown, String::from_utf8(out).unwrap())
     }
 

@@ -9,6 +9,7 @@ use flate2::read::MultiGzDecoder;
 
 use crate::config::{Config, RouteConfig};
 use crate::kubernetes::Mismatch;
+use crate::source::RouteName;
 
 /// What came of looking for a path's route.
 #[derive(Debug)]
@@ -28,6 +29,10 @@ pub enum Refusal {
     Excluded(String),
     /// Its `match` says other pods.
     Pod(Mismatch),
+    /// It reads the journal, and this is none of its folders.
+    NoJournal,
+    /// Another was chosen.
+    Other,
 }
 
 impl fmt::Display for Refusal {
@@ -35,16 +40,25 @@ impl fmt::Display for Refusal {
         match self {
             Refusal::NoPattern => f.write_str("none of its `files` matches"),
             Refusal::Excluded(pattern) => write!(f, "its `exclude` has {pattern}"),
+            Refusal::NoJournal => {
+                f.write_str("it reads the journal, and the path is in none of its `folders`")
+            }
+            Refusal::Other => f.write_str("it is not the one that was chosen"),
             Refusal::Pod(mismatch) => write!(f, "its `match` does not hold: {mismatch}"),
         }
     }
 }
 
-/// Looks for the route of a file, in the order of the configuration.
-pub fn look<'c>(config: &'c Config, path: &Path) -> Look<'c> {
+/// Looks for the route of a file, in the order of the configuration, or for the one that is chosen. A route that reads
+/// the journal takes what is in the journal's folders.
+pub fn look<'c>(config: &'c Config, path: &Path, chosen: Option<&RouteName>) -> Look<'c> {
     let mut refused = Vec::new();
     for route in &config.routes {
-        match refusal(route, path) {
+        let refusal = match chosen {
+            Some(chosen) => (*chosen != route.name).then_some(Refusal::Other),
+            None => refusal(route, path),
+        };
+        match refusal {
             None => return Look { taken: Some(route), refused },
             Some(refusal) => refused.push((route, refusal)),
         }
@@ -53,6 +67,10 @@ pub fn look<'c>(config: &'c Config, path: &Path) -> Look<'c> {
 }
 
 fn refusal(route: &RouteConfig, path: &Path) -> Option<Refusal> {
+    if let Some(journal) = &route.journal {
+        let inside = journal.source.folders.iter().any(|folder| path.starts_with(folder));
+        return (!inside).then_some(Refusal::NoJournal);
+    }
     if !route.files.iter().any(|pattern| pattern.matches(path)) {
         return Some(Refusal::NoPattern);
     }
@@ -117,7 +135,7 @@ routes:
             ),
         ] {
             let path = Path::new(&path);
-            let found = look(&config, path);
+            let found = look(&config, path, None);
             let takes = config.routes.iter().find(|route| route.takes(path)).map(|route| &route.name);
             assert_eq!(found.taken.map(|route| &route.name), takes, "{}", path.display());
             let lines = found.refused.iter().map(|(route, refusal)| format!("{}: {refusal}", route.name));

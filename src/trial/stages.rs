@@ -14,6 +14,7 @@ use crate::kubernetes::Pod;
 use crate::process::{Chain, Condition, Context, Fate, Outcome};
 use crate::source::{DestinationName, Incarnation};
 use crate::tail::Lines;
+use crate::tail::journal::export::{Malformed, Splitter};
 
 /// What is read at once.
 const BLOCK: usize = 256 << 10;
@@ -26,6 +27,8 @@ pub struct Stages {
     longest: usize,
     /// Lines at the beginning that are no messages.
     header: u32,
+    /// What is read is the journal's, in export format.
+    of_journal: bool,
     work: Work,
 }
 
@@ -110,9 +113,10 @@ impl Stages {
             decoder: Decoder::of(&route.decoding),
             longest: route.decoding.limits.max_message.saturating_add(LINE_OVERHEAD),
             header: route.skip_header_lines,
+            of_journal: route.journal.is_some(),
             work: Work {
                 encoder: Encoder::with(route.layout.clone(), 1, Incarnation(number.into()), file),
-                chain: Chain::new(route.process.clone()),
+                chain: Chain::new(route.process.clone()).of_journal(route.journal_fields()),
                 all: route.to.iter().filter_map(index).collect(),
                 when: route
                     .when
@@ -136,7 +140,10 @@ impl Stages {
     ///
     /// When it cannot be read.
     pub fn read(&mut self, mut from: impl Read, mut take: impl FnMut(&Made<'_>)) -> io::Result<u64> {
-        let Self { decoder, longest, header, work } = self;
+        if self.of_journal {
+            return self.read_entries(from, take);
+        }
+        let Self { decoder, longest, header, work, of_journal: _ } = self;
         let now = Instant::now();
         let (mut buffer, mut offset, mut mid_line) = (Vec::new(), 0_u64, false);
         loop {
@@ -172,6 +179,37 @@ impl Stages {
         }
     }
 
+    /// The same of entries of the journal. The last of them may lack the empty line behind it.
+    fn read_entries(&mut self, mut from: impl Read, mut take: impl FnMut(&Made<'_>)) -> io::Result<u64> {
+        let Self { decoder, longest, work, .. } = self;
+        let (mut splitter, mut block, mut bytes) = (Splitter::new(*longest), Vec::new(), 0);
+        let malformed = |error: Malformed| io::Error::new(io::ErrorKind::InvalidData, error);
+        let (now, mut part) = (Instant::now(), vec![0; BLOCK]);
+        loop {
+            let read = match from.read(&mut part) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                read => read?,
+            };
+            bytes += read as u64;
+            splitter.feed(if read == 0 { b"\n\n" } else { &part[..read] }, &mut block).map_err(malformed)?;
+            let whole = splitter.unfinished().unwrap_or(block.len());
+            for entry in Lines::entries(&block[..whole], 0, 0) {
+                work.starts.push(entry.offset);
+                decoder.line(entry.offset, entry.bytes, entry.cut, now, |message| {
+                    work.message(&message, &mut take);
+                });
+            }
+            block.drain(..whole);
+            splitter.moved(whole);
+            if read == 0 {
+                return match splitter.end(&mut block) {
+                    false => Ok(bytes),
+                    true => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it ends within an entry")),
+                };
+            }
+        }
+    }
+
     /// Makes the record of a message that was not read from lines.
     pub fn message(&mut self, message: &Message<'_>, mut take: impl FnMut(&Made<'_>)) {
         self.work.message(message, &mut take);
@@ -194,7 +232,8 @@ impl Work {
             to.extend(all.iter());
         } else {
             let context = Context { message, time_read, kubernetes: kubernetes.as_ref() };
-            let mut before = if *explain { shown(&Fields::of(message)) } else { Vec::new() };
+            let mut before =
+                if *explain { shown(&chain.begin(message, Fields::default())) } else { Vec::new() };
             let mut time = None;
             let made = chain.run_watched(&context, Fields::default(), |step, name, outcome, made| {
                 let mut did = Did { step, name, outcome, changes: Vec::new(), time: None };
@@ -265,7 +304,8 @@ tests:
         let config =
             config::parse(text, "test", &|_| None).unwrap_or_else(|errors| panic!("{errors}")).config;
         let mut out = Vec::new();
-        report(&config, Path::new("/x"), &b"head\na\n"[..], SystemTime::now(), false, &mut out).unwrap();
+        report(&config, Path::new("/x"), None, &b"head\na\n"[..], SystemTime::now(), false, &mut out)
+            .unwrap();
         let out = String::from_utf8(out).unwrap();
         assert!(out.contains("# /x: route one") && out.contains("# /x: and route two"), "{out}");
         assert!(

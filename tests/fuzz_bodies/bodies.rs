@@ -16,9 +16,11 @@ use kinetail::disk::HostDisk;
 use kinetail::encode::{Encoder, FileContext};
 use kinetail::event::{Fields, Message};
 use kinetail::kubernetes::Pod;
-use kinetail::process::{Action, Chain, Context, Parse, Parser, Step};
+use kinetail::process::{Action, Chain, Context, JournalFields, Parse, Parser, Step};
 use kinetail::record::Records;
 use kinetail::source::{Incarnation, Mark, Position, Stream};
+use kinetail::tail::journal::Id128;
+use kinetail::tail::journal::export::Splitter;
 use kinetail::tail::{Lines, Pattern, checkpoint};
 use regex::bytes::Regex;
 use serde_json::json;
@@ -45,6 +47,7 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "docker", body: docker, held: (128 << 10, 128), allocations: (200, 32) },
     Target { name: "multiline", body: multiline, held: (32 << 20, 512), allocations: (100_000, 64) },
     Target { name: "parse_json", body: parse_json, held: (128 << 10, 512), allocations: (2_000, 64) },
+    Target { name: "journal", body: journal, held: (64 << 10, 512), allocations: (2_000, 64) },
     Target { name: "frame", body: frame_bytes, held: (64 << 10, 16), allocations: (200, 4) },
     Target { name: "chunk", body: chunk, held: (2 << 20, 64), allocations: (20_000, 64) },
     Target { name: "checkpoint", body: checkpoint_bytes, held: (64 << 10, 256), allocations: (500, 32) },
@@ -184,6 +187,40 @@ pub(crate) fn parse_json(bytes: &[u8]) {
         encoder().encode_fields(&message, &made.fields, time_read, &mut record);
         check_record(&record);
         assert!(record.len() <= 13 * bytes.len() + 400, "{} bytes of {}", record.len(), bytes.len());
+    }
+}
+
+/// What journalctl is taken to have written: cut in the middle it makes the same entries, and whatever is in them
+/// becomes records.
+pub(crate) fn journal(bytes: &[u8]) {
+    let split = |middle: usize| {
+        let (mut splitter, mut block) = (Splitter::rising(MAX_LINE, Id128(0x5f0e), 0), Vec::new());
+        let fed = splitter.feed(&bytes[..middle], &mut block);
+        let fed = fed.and_then(|_| splitter.feed(&bytes[middle..], &mut block));
+        splitter.end(&mut block);
+        (block, fed.is_ok())
+    };
+    let (block, _) = split(bytes.len());
+    assert_eq!(split(bytes.len() / 2).0, block);
+    let form = JournalFields { message_as_log: true, lowercase: true, strip_underscores: true };
+    let chains =
+        [None, Some(form)].map(|form| Chain::new(Vec::new()).of_journal(form.or(Some(Default::default()))));
+    let decoding = Decoding { format: Format::Journald, limits: LIMITS, multiline: None };
+    let mut decoder = Decoder::of(&decoding);
+    let mut before = None;
+    for entry in Lines::entries(&block, 0, 0) {
+        assert!(before.replace(entry.offset).is_none_or(|before| before < entry.offset));
+        assert!(entry.bytes.len() <= MAX_LINE + 1200, "an entry is longer than it may be");
+        decoder.line(entry.offset, entry.bytes, entry.cut, Instant::now(), |message| {
+            for chain in &chains {
+                let time_read = "1970-01-01T00:00:00Z";
+                let made =
+                    chain.run(&Context { message: &message, time_read, kubernetes: None }, Fields::default());
+                let mut record = Vec::new();
+                encoder().encode_fields(&message, &made.fields, time_read, &mut record);
+                check_record(&record);
+            }
+        });
     }
 }
 

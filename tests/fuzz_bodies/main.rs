@@ -86,6 +86,7 @@ targets! {
     the_docker_decoder_withstands_any_bytes: "docker",
     lines_of_any_bytes_are_joined: "multiline",
     the_json_parser_withstands_any_bytes: "parse_json",
+    the_reader_of_journal_entries_withstands_any_bytes: "journal",
     frames_withstand_any_bytes: "frame",
     a_queue_opens_and_reads_whatever_became_of_its_chunk: "chunk",
     the_checkpoint_reader_withstands_any_bytes: "checkpoint",

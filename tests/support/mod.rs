@@ -7,6 +7,7 @@
 //! - [`container`]: the real binary confined as a pod or a unit is.
 //! - [`door`]: a place on the network where nobody answers until it is opened.
 //! - [`identity`]: stand-ins for STS and the metadata services, which hand out credentials.
+//! - [`journald`]: a real systemd-journald with folders of its own.
 //! - [`kubernetes`]: a stand-in for the API server of Kubernetes.
 //! - [`logs`]: writers that write logs as container runtimes and kubelet do.
 //! - [`process`]: the real binary as a child process.
@@ -23,6 +24,7 @@ pub mod container;
 pub mod door;
 pub mod endpoint;
 pub mod identity;
+pub mod journald;
 pub mod kubernetes;
 pub mod logs;
 pub mod moto;

@@ -124,19 +124,28 @@ impl Pipeline {
             Err(error) => return self.unreadable(incarnation, &error),
         };
         let cursor = &mut lane.cursors[index];
-        let mut room = limit.map_or(usize::MAX, |limit| (limit - at) as usize);
+        // Of the journal an offset is a number of entries.
+        let is_journal = self.tailer.is_journal(incarnation);
+        let mut room = limit.filter(|_| !is_journal).map_or(usize::MAX, |limit| (limit - at) as usize);
         let mut want = share.min(room);
         if let Some(bucket) = bucket.as_ref().filter(|bucket| bucket.when_exceeded() == WhenExceeded::Pause) {
             want = want.min(bucket.bytes().max(LEAST));
         }
         let before = bucket;
         let shown = self.taps.is_open();
-        let (consumed, mid_line, full, count, given_up, header) = loop {
+        let (consumed, end, mid_line, full, count, given_up, header) = loop {
             bucket = before;
-            let read = match self.tailer.read(incarnation, &cursor.proof, want, &mut scratch.block, now) {
-                Ok(ReadOutcome::Bytes(read)) => read,
-                Ok(ReadOutcome::Replaced) => return Turn::Replaced,
-                Err(error) => return self.unreadable(incarnation, &error),
+            let mut entries = None;
+            let full = if is_journal {
+                let read = self.tailer.read_entries(incarnation, at, limit, want, &mut scratch.block, now);
+                entries = Some(read.end);
+                read.more
+            } else {
+                match self.tailer.read(incarnation, &cursor.proof, want, &mut scratch.block, now) {
+                    Ok(ReadOutcome::Bytes(read)) => read == want,
+                    Ok(ReadOutcome::Replaced) => return Turn::Replaced,
+                    Err(error) => return self.unreadable(incarnation, &error),
+                }
             };
             // A look at the whole block, so that lines are not looked at where there is nothing.
             if let Some(own) = &self.own_log.marker
@@ -144,7 +153,6 @@ impl Pipeline {
             {
                 cursor.decoder.leave_out(own);
             }
-            let full = read == want;
             let last = !full
                 && !rereading
                 && !cursor.is_repair()
@@ -153,7 +161,10 @@ impl Pipeline {
             scratch.select(&lane.branches, &self.plans, &cursor.to);
             scratch.notes.clear();
             scratch.casualties.clear();
-            let mut lines = Lines::new(&scratch.block, at, mid_line, max_line, last);
+            let mut lines = match entries {
+                Some(end) => Lines::entries(&scratch.block, at, end),
+                None => Lines::new(&scratch.block, at, mid_line, max_line, last),
+            };
             let time_read = encode::time_read(wall);
             let mut emit = Emit {
                 branches: &mut lane.branches,
@@ -180,7 +191,8 @@ impl Pipeline {
                 });
             });
             let consumed = lines.consumed();
-            if consumed == 0 && full {
+            let end = lines.offset();
+            if consumed == 0 && full && !is_journal {
                 // A line that is longer than what was read, or that another cursor took without its newline.
                 if want == room {
                     room = usize::MAX;
@@ -195,7 +207,7 @@ impl Pipeline {
                         emit.message(&message, casualties);
                     });
                 }
-                if last || cursor.ends_at(at + consumed as u64) {
+                if last || cursor.ends_at(end) {
                     cursor.decoder.flush(|message| {
                         emit.message(&message, casualties);
                     });
@@ -215,13 +227,16 @@ impl Pipeline {
                 // They are dead letters already.
                 casualties.clear();
             }
-            break (consumed, lines.mid_line(), full, count, given_up, header);
+            break (consumed, end, lines.mid_line(), full, count, given_up, header);
         };
         self.count(incarnation, lane, index);
         lane.header_end = header.end;
         let cursor = &mut lane.cursors[index];
-        let end = at + consumed as u64;
-        let proof = if consumed == 0 { cursor.proof } else { Proof::of(&scratch.block[..consumed], end) };
+        let proof = match consumed {
+            _ if is_journal => Proof { end, ..Proof::default() },
+            0 => cursor.proof,
+            _ => Proof::of(&scratch.block[..consumed], end),
+        };
         let position = Position { offset: end, mid_line, open: cursor.decoder.open() };
         if rereading && end < cursor.position.offset {
             cursor.proof = proof;
@@ -250,7 +265,7 @@ impl Pipeline {
         }
         if !all && is_first {
             self.count_of_pod(lane, scratch.records.len());
-            self.totals.read(&self.routes[lane.route], count, end - at);
+            self.totals.read(&self.routes[lane.route], count, consumed as u64);
             self.totals.header_lines.inc_by(header.skipped);
             for branch in &lane.branches {
                 let plan = &self.plans[branch.route];

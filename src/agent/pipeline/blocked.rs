@@ -8,9 +8,13 @@ use super::lane::Lane;
 use crate::source::Incarnation;
 
 impl Pipeline {
-    /// Whether a file waits for a checkpoint, for a destination that has no room, or for its share of time.
+    /// Whether a file waits for a checkpoint, for a destination that has no room, for its share of time, or for what
+    /// another process reads.
     pub(in crate::agent) fn is_blocked(&self) -> bool {
-        self.wants_names() || !self.limited.is_empty() || !self.blocked.is_empty()
+        self.wants_names()
+            || !self.limited.is_empty()
+            || !self.blocked.is_empty()
+            || self.tailer.awaits_journal()
     }
 
     /// Where there is room again, the files that waited for it get a turn, those first that had theirs the longest ago.

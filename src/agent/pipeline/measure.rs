@@ -29,11 +29,12 @@ impl Pipeline {
             let age = wall.duration_since(written).unwrap_or_default();
             notes.note(now, length, least, now.checked_sub(age));
             notes.rate(now, furthest(&view));
-            behind += length.saturating_sub(least);
+            let unit = view.bytes_for_offset;
+            behind += length.saturating_sub(least).saturating_mul(unit);
             for progress in &view.progress {
                 let lag = by.entry((entry.route.clone(), progress.to.clone())).or_default();
                 lag.add(
-                    length.saturating_sub(progress.position.offset),
+                    length.saturating_sub(progress.position.offset).saturating_mul(unit),
                     notes.since(progress.position.offset),
                 );
             }
@@ -61,10 +62,12 @@ impl Pipeline {
     fn file(&self, view: &View<'_>, notes: Option<&mut Unread>, now: Instant) -> File {
         let entry = view.entry;
         let least = least(view);
-        let behind_bytes = view.extent.map_or(0, |(length, _)| length.saturating_sub(least));
+        let unit = view.bytes_for_offset;
+        let behind_bytes =
+            view.extent.map_or(0, |(length, _)| length.saturating_sub(least).saturating_mul(unit));
         let since = notes.as_ref().and_then(|notes| notes.since(least));
         File {
-            path: entry.path.to_string_lossy().into_owned(),
+            path: entry.name(),
             moved_to: entry.moved_to.as_ref().map(|path| path.to_string_lossy().into_owned()),
             route: entry.route.to_string(),
             incarnation: entry.incarnation.to_string(),
@@ -81,10 +84,10 @@ impl Pipeline {
             } else {
                 FileState::CaughtUp
             },
-            length: view.extent.map(|(length, _)| length),
+            length: view.extent.map(|(length, _)| length).filter(|_| entry.journal.is_none()),
             behind_bytes,
             behind_seconds: since.map_or(0.0, |since| now.saturating_duration_since(since).as_secs_f64()),
-            bytes_per_second: notes.map_or(0.0, |notes| notes.rate(now, furthest(view))),
+            bytes_per_second: notes.map_or(0.0, |notes| notes.rate(now, furthest(view)) * unit as f64),
             destinations: view
                 .progress
                 .iter()

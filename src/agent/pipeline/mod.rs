@@ -212,6 +212,26 @@ impl Pipeline {
         scan.folders
     }
 
+    /// Looks at the journal's files, where a route reads them.
+    pub(super) fn look_at_journals(&mut self, now: Instant, wall: SystemTime) {
+        if self.tailer.reads_journals() {
+            let looked = self.tailer.look_at_journals(now, wall);
+            self.dirty |= looked.is_new;
+            for incarnation in looked.gone {
+                self.lanes.remove(&incarnation);
+                self.leave(incarnation);
+            }
+            self.count_changes();
+        }
+    }
+
+    /// Sequences of the journal's entries that have something to read get a turn.
+    pub(super) fn journals_due(&mut self, now: Instant) {
+        for incarnation in self.tailer.ready_journals(now) {
+            self.enqueue(incarnation);
+        }
+    }
+
     pub(super) fn count_changes(&mut self) {
         let counts = self.tailer.take_counts();
         self.totals.rotations.inc_by(counts.rotations);
@@ -219,6 +239,7 @@ impl Pipeline {
         self.totals.vanished.inc_by(counts.vanished);
         self.totals.abandoned.inc_by(counts.abandoned);
         self.totals.abandoned_bytes.inc_by(counts.abandoned_bytes);
+        self.totals.entries_gone.inc_by(counts.entries_gone);
         self.dirty |= counts != Default::default();
     }
 

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::scalar::NameGlob;
-use super::{Condition, Entries, Glob, List, Multiline, Name, OneOrMany, Record, Size, Step};
+use super::{Condition, Entries, Glob, Journal, List, Multiline, Name, OneOrMany, Record, Size, Step};
 
 /// Which files, how their lines are read, what is done with them and where they go.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
@@ -16,12 +16,8 @@ pub(crate) struct Route {
     #[schemars(example = &"payments")]
     pub(crate) name: Option<Name>,
     /// The files it takes: patterns of absolute paths with `*`, `**`, `?`, `[…]` and `{a,b}`, in folders and
-    /// in names. `*` does not cross a `/`, `**` does.
-    #[schemars(
-        required,
-        example = &["/var/log/pods/payments_*/*/*.log"],
-        extend("x-missing" = "say which files this route takes, such as `files: /var/log/*.log`")
-    )]
+    /// in names. `*` does not cross a `/`, `**` does. Every route but one with `format: journald` names some.
+    #[schemars(example = &["/var/log/pods/payments_*/*/*.log"])]
     pub(crate) files: Option<OneOrMany<Glob>>,
     /// The files it leaves to later routes: patterns as in `files`.
     #[schemars(example = &["/var/log/pods/openshift-*/*/*.log"])]
@@ -36,6 +32,9 @@ pub(crate) struct Route {
     pub(crate) pods: Option<PodMatch>,
     /// How the lines are written.
     pub(crate) format: FormatName,
+    /// Which entries of the journal, with `format: journald`; all of them unless said.
+    #[schemars(example = serde_json::json!({"units": ["kubelet", "crio"]}))]
+    pub(crate) journal: Option<Journal>,
     /// Which lines are one record: the stack traces of the languages named here, or whatever patterns tell. Each stream
     /// of a container is joined by itself. Without it every line is a record.
     #[schemars(example = &"java")]
@@ -177,6 +176,8 @@ pub(crate) enum FormatName {
     Cri,
     /// as docker's json-file driver writes; split lines are joined
     Docker,
+    /// no files: the entries of systemd's journal, read by journalctl
+    Journald,
 }
 
 /// Where reading begins.

@@ -2,6 +2,7 @@
 
 mod examples;
 mod hostile;
+mod journal;
 mod mistakes;
 mod routing;
 mod steps;

@@ -6,6 +6,7 @@ mod cases;
 mod cloudwatch;
 mod condition;
 mod destinations;
+mod journal;
 mod multiline;
 mod record;
 mod routes;

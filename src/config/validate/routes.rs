@@ -62,6 +62,7 @@ impl Validator<'_> {
             }
             self.warn_of_shadowed(&path, index, route, &mut earlier);
             self.warn_of_further(&path, index, route, typed);
+            let journal = self.journal(&path, route);
             let files = self.patterns(&path.key("files"), route.files.as_ref());
             let (to, when) = self.targets(&path.key("to"), route.to.as_ref(), destinations);
             let record = route.record.as_ref().map(|record| self.record(&path.key("record"), record));
@@ -77,6 +78,7 @@ impl Validator<'_> {
                 );
             }
             routes.push(RouteConfig {
+                journal,
                 name: RouteName::from(name.as_str()),
                 files,
                 go_on: route.go_on,
@@ -87,6 +89,7 @@ impl Validator<'_> {
                         raw::FormatName::Plain => Format::Plain,
                         raw::FormatName::Cri => Format::Cri,
                         raw::FormatName::Docker => Format::Docker,
+                        raw::FormatName::Journald => Format::Journald,
                     },
                     limits,
                     multiline: multiline.map(Arc::new),

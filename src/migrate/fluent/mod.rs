@@ -1,7 +1,7 @@
 //! Fluent Bit's configuration, in its classic form or in YAML.
 //!
-//! Its records are routed by tags, kinetail's files by their paths. So each tail input becomes a route: filters and
-//! outputs whose `Match` takes all of its tags belong to it, others do not, and those that take some of its files
+//! Its records are routed by tags, kinetail's files by their paths. So each tail input becomes a route, and each systemd
+//! input one that reads the journal: filters and outputs whose `Match` takes all of its tags belong to it, others do not, and those that take some of its files
 //! are told.
 
 mod classic;
@@ -11,6 +11,7 @@ mod outputs;
 mod parsers;
 mod section;
 mod service;
+mod systemd;
 mod tags;
 mod tail;
 mod yaml;
@@ -32,7 +33,7 @@ pub(super) fn migrate(file: &Path) -> Result<Migrated, MigrateError> {
     let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     draft.finish(&format!("{name} of Fluent Bit")).ok_or_else(|| MigrateError::Nothing {
         path: file.to_owned(),
-        what: "it has no tail input whose records go to an output kinesis_firehose or kinesis_streams"
+        what: "it has no tail or systemd input whose records go to an output kinesis_firehose or kinesis_streams"
             .to_owned(),
     })
 }
@@ -41,8 +42,13 @@ fn translate(source: &Source, parsers: &parsers::Parsers, draft: &mut Draft) {
     let inputs: Vec<_> = source.of(Kind::Input).collect();
     let mut all = Vec::new();
     for input in &inputs {
+        if input.is_named("systemd") {
+            all.push(systemd::tags_of(input));
+            systemd::translate(source, input, parsers, draft);
+            continue;
+        }
         if !input.is_named("tail") {
-            draft.leave_out(&input.at(), "the input", "kinetail reads files alone");
+            draft.leave_out(&input.at(), "the input", "kinetail reads files and the journal alone");
             continue;
         }
         let (_, tags) = tail::tags_of(input);
@@ -68,7 +74,7 @@ fn translate(source: &Source, parsers: &parsers::Parsers, draft: &mut Draft) {
             draft.leave_out(
                 &section.at(),
                 &format!("the {}", section.kind.word()),
-                "takes nothing of a tail input",
+                "takes nothing of a tail or systemd input",
             );
         }
     }

@@ -118,7 +118,7 @@ pub(super) fn translate(source: &Source, input: &Section, parsers: &Parsers, dra
     draft.route(&name_of(alias.or(tag).as_deref()), comments, entries);
 }
 
-fn partly(section: &Section, draft: &mut Draft) {
+pub(super) fn partly(section: &Section, draft: &mut Draft) {
     let what = section.get("match").or_else(|| section.get("match_regex")).unwrap_or_default();
     let why =
         "takes only some records of an input; make a route of its own for these files, in front of the other";
@@ -126,14 +126,14 @@ fn partly(section: &Section, draft: &mut Draft) {
 }
 
 /// A name for a route, of an alias or a tag.
-fn name_of(wanted: Option<&str>) -> String {
+pub(super) fn name_of(wanted: Option<&str>) -> String {
     let wanted = wanted.unwrap_or("tail");
     let name: String = wanted.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     let name: String = name.trim_matches('-').chars().take(48).collect();
     if name.is_empty() { "tail".to_owned() } else { name }
 }
 
-fn one_or_many(texts: &[String]) -> Value {
+pub(super) fn one_or_many(texts: &[String]) -> Value {
     match texts {
         [only] => json!(only),
         several => json!(several),
@@ -269,7 +269,7 @@ fn names(keys: &mut Taken<'_>, route: &mut Route) {
     }
 }
 
-fn record(route: &Route, draft: &mut Draft) -> Entry {
+pub(super) fn record(route: &Route, draft: &mut Draft) -> Entry {
     if route.raw {
         return Entry::new("record", json!({"preset": "raw"}));
     }

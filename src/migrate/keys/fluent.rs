@@ -95,6 +95,36 @@ pub(in crate::migrate) static TAIL: Table = Table {
     ],
 };
 
+pub(in crate::migrate) static SYSTEMD: Table = Table {
+    name: "Fluent Bit: systemd",
+    keys: &[
+        yes("Name"),
+        yes("Alias"),
+        yes("Tag"),
+        yes("Path"),
+        yes("Systemd_Filter"),
+        yes("Systemd_Filter_Type"),
+        yes("Read_From_Tail"),
+        yes("Lowercase"),
+        yes("Strip_Underscores"),
+        no("Max_Entries", "the journal has its turn among the files, a block of 256 KiB each time"),
+        no("Max_Fields", "an entry has all of its fields; tail.max_line bounds it in bytes"),
+        no("DB", OWN_POSITIONS),
+        no("DB.sync", OWN_POSITIONS),
+        no(
+            "Mem_Buf_Limit",
+            "entries wait in the buffer on disk, or in the journal; reading pauses by itself",
+        ),
+        no("storage.type", OWN_BUFFER),
+        no(
+            "storage.pause_on_chunks_overlimit",
+            "when_full of a destination's buffer says what happens at its limit",
+        ),
+        no("Threaded", "journalctl reads in a process of its own"),
+        no("Log_Level", "log.level is for the whole process, or by module"),
+    ],
+};
+
 pub(in crate::migrate) static PARSER: Table = Table {
     name: "Fluent Bit: PARSER",
     keys: &[

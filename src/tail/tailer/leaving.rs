@@ -139,6 +139,10 @@ impl Tailer {
                 return true;
             }
             let entry = &mut tracked.entry;
+            // Nobody looks any more whether it is there.
+            if entry.journal.is_some() && entry.vanished.is_none() {
+                return true;
+            }
             let there = fs::metadata(entry.moved_to.as_ref().unwrap_or(&entry.path))
                 .is_ok_and(|metadata| FileId::from(&metadata) == entry.id);
             if there {

@@ -6,6 +6,7 @@
 
 mod beside;
 mod held;
+mod journals;
 mod leaving;
 mod reading;
 mod routing;
@@ -19,11 +20,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use self::beside::{Base, ByLog};
+pub use self::journals::Looked;
 pub use self::view::View;
 use super::checkpoint::{Checkpoint, Entry, Progress, Status};
 use super::content::Content;
 use super::discovery::{self, Roots, Selection};
 use super::identity::{FileId, Fingerprint, Proof};
+use super::journal::{JournalSettings, Journals};
 use super::settings::{StartAt, TailSettings};
 use super::siblings::LogKey;
 use crate::source::{DestinationName, Incarnation, Position, RouteName};
@@ -35,6 +38,8 @@ pub struct Route {
     pub name: RouteName,
     /// Its files.
     pub selection: Selection,
+    /// The journal that it reads in place of files.
+    pub journal: Option<JournalSettings>,
     /// Where it begins at its first ever start.
     pub start_at: StartAt,
     /// Its destinations.
@@ -46,7 +51,7 @@ pub struct Route {
 pub struct Scan {
     /// Files that may have something to read.
     pub ready: Vec<Incarnation>,
-    /// Files that were left though not all of them was read.
+    /// Files that were left though not all of them was read, and sequences of the journal that are gone.
     pub abandoned: Vec<Incarnation>,
     /// The folders in which changes can happen.
     pub folders: HashSet<PathBuf>,
@@ -65,6 +70,8 @@ pub struct Counts {
     pub abandoned: u64,
     /// The bytes in them that some destination had not read.
     pub abandoned_bytes: u64,
+    /// Entries of the journal that were removed before they were read, at most.
+    pub entries_gone: u64,
 }
 
 /// A write may bear a time that is a little earlier than that of a look before it: the kernel's clock for files
@@ -174,6 +181,7 @@ pub struct Tailer {
     listed: HashMap<PathBuf, ByLog>,
     /// What stood beside a path when it was last looked at.
     beside: HashMap<PathBuf, u64>,
+    journals: Journals,
 }
 
 impl Tailer {
@@ -210,6 +218,7 @@ impl Tailer {
             look_again: HashSet::new(),
             listed: HashMap::new(),
             beside: HashMap::new(),
+            journals: Journals::default(),
         };
         if let Some(checkpoint) = checkpoint {
             tailer.started = checkpoint.routes.iter().cloned().collect();
@@ -387,6 +396,7 @@ impl Tailer {
             status: Status::Following,
             settled: None,
             vanished: None,
+            journal: None,
             progress: to.into_iter().map(|to| Progress::at(to, start.clone())).collect(),
             repairs: Vec::new(),
         }

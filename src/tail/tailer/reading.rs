@@ -122,7 +122,7 @@ impl Tailer {
     /// there.
     pub fn reopen(&mut self, incarnation: Incarnation, now: Instant) -> bool {
         let Some(tracked) = self.files.get(&incarnation) else { return false };
-        if tracked.is_open() {
+        if tracked.is_open() || self.journals.extent(incarnation).is_some() {
             return true;
         }
         let (fingerprint, proof, id) = (tracked.entry.fingerprint, tracked.entry.proof, tracked.entry.id);

@@ -41,9 +41,13 @@ impl Tailer {
     /// Puts each file that is followed under the route that takes it now. One that none takes is left where it stands:
     /// should a route take it again, it goes on from there.
     pub fn assign(&mut self) {
+        self.assign_journals();
         let mut left = Vec::new();
         for (incarnation, tracked) in &mut self.files {
             let entry = &mut tracked.entry;
+            if entry.journal.is_some() {
+                continue;
+            }
             let before = entry.route.clone();
             let taken = route_of(&self.selections, entry).map(|(route, path)| (route, path.to_owned()));
             let following = entry.status == Status::Following;
@@ -169,9 +173,12 @@ impl Tailer {
         !self.started.contains(&self.routes[route].name) && !self.handed_over.contains(path)
     }
 
-    /// The files that are open.
+    /// The files that are open, and the sequences of the journal that are read.
     pub fn opened(&self) -> Vec<Incarnation> {
-        let open = self.files.iter().filter(|(_, tracked)| tracked.is_open());
+        let open = |tracked: &super::Tracked| {
+            tracked.is_open() || tracked.entry.journal.is_some() && tracked.entry.status == Status::Following
+        };
+        let open = self.files.iter().filter(|(_, tracked)| open(tracked));
         open.map(|(incarnation, _)| *incarnation).collect()
     }
 }
@@ -327,7 +334,7 @@ mod tests {
         let only = rule.map(|rule| Only::those(|_| true).once_known(rule, |_| Verdict::Unknown));
         let files = vec![Pattern::new(files).unwrap()];
         let selection = Selection { files, exclude: Vec::new(), only, go_on };
-        Route { name: name.into(), selection, start_at: StartAt::End, to: Vec::new() }
+        Route { name: name.into(), selection, journal: None, start_at: StartAt::End, to: Vec::new() }
     }
 
     #[test]

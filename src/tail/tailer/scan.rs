@@ -33,6 +33,7 @@ impl Tailer {
     pub fn scan(&mut self, now: Instant, wall: SystemTime) -> Scan {
         self.undecided = false;
         self.scanned = wall;
+        let looked = self.look_at_journals(now, wall);
         let walk = discovery::walk(&self.selections, &self.roots);
         for (path, reason) in walk.refused {
             if self.refused.insert(path.clone()) {
@@ -58,7 +59,9 @@ impl Tailer {
             .files
             .iter()
             .filter(|(incarnation, tracked)| {
-                tracked.entry.status == Status::Following && !seen.contains(*incarnation)
+                tracked.entry.status == Status::Following
+                    && tracked.entry.journal.is_none()
+                    && !seen.contains(*incarnation)
             })
             .map(|(incarnation, _)| *incarnation)
             .collect();
@@ -81,7 +84,8 @@ impl Tailer {
         self.started.extend(self.routes.iter().map(|route| route.name.clone()));
         self.handed_over.clear();
         self.attached.clear();
-        let abandoned = self.bound_held(wall);
+        let mut abandoned = self.bound_held(wall);
+        abandoned.extend(looked.gone);
         let ready = self.files.iter().filter(|(_, tracked)| tracked.has_news(&self.routes));
         let ready = ready.map(|(incarnation, _)| *incarnation).collect();
         Scan { ready, abandoned, folders: walk.folders }

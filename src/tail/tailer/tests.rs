@@ -28,6 +28,7 @@ impl Bench {
         let route = Route {
             name: "logs".into(),
             selection: Selection { files: vec![pattern], exclude: Vec::new(), only: None, go_on: false },
+            journal: None,
             start_at: StartAt::Beginning,
             to: vec!["archive".into()],
         };

@@ -18,8 +18,10 @@ pub struct View<'a> {
     pub open: bool,
     /// Its path no longer leads to it: it was renamed or deleted, and is read to its end.
     pub away: bool,
-    /// Its length in bytes and when it was written last; none where it is not open, or compressed.
+    /// The offset at which it ends and when it was written last; none where it is not open, or compressed.
     pub extent: Option<(u64, SystemTime)>,
+    /// So many bytes are between two offsets that follow each other: one of a file, some hundred of the journal.
+    pub bytes_for_offset: u64,
 }
 
 impl Tailer {
@@ -29,9 +31,13 @@ impl Tailer {
         self.files.values().filter(following).map(|tracked| View {
             entry: &tracked.entry,
             progress: routing::progress(&self.routes, &tracked.entry).collect(),
-            open: tracked.is_open(),
+            open: tracked.is_open() || self.journals.extent(tracked.entry.incarnation).is_some(),
             away: tracked.is_open() && tracked.place != Place::AtPath,
-            extent: tracked.content.as_ref().and_then(extent),
+            bytes_for_offset: self.bytes_for_offset(&tracked.entry),
+            extent: match tracked.entry.journal {
+                Some(_) => self.extent_of_journal(&tracked.entry),
+                None => tracked.content.as_ref().and_then(extent),
+            },
         })
     }
 }
