@@ -3,11 +3,10 @@
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -18,6 +17,8 @@ use support::process::Process;
 
 /// The node's name, which the downward API would give.
 const NODE: &str = "node-7";
+/// The key that takes the place of the first one.
+const NEXT_KEY: &str = "AKIDNEXT";
 
 /// A node's file system, as far as the pod's volumes reach into it.
 struct Node {
@@ -52,20 +53,23 @@ impl Node {
         self.folder.path().join("node").join(path.trim_start_matches('/'))
     }
 
-    /// What kubelet makes of the pod's template. `secret` is what the Secret named in it holds.
-    fn container(&self, secret: &[(&str, String)]) -> Container {
+    /// What kubelet makes of the pod's template.
+    fn container(&self) -> Container {
         let pod = &self.daemon_set["spec"]["template"]["spec"];
         let container = &pod["containers"][0];
         let text = |value: &Value| value.as_str().expect("a text").to_owned();
         let list = |value: &Value| value.as_array().expect("a list").clone();
 
-        assert_eq!(text(&container["envFrom"][0]["secretRef"]["name"]), "kinetail-aws");
-        let mut environment: BTreeMap<String, String> =
-            secret.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-        for variable in list(&container["env"]) {
-            assert_eq!(variable["valueFrom"]["fieldRef"]["fieldPath"], "spec.nodeName");
-            environment.insert(text(&variable["name"]), NODE.to_owned());
-        }
+        assert!(container["envFrom"].is_null(), "what comes so does not change in a running process");
+        let value = |variable: &Value| match &variable["value"] {
+            Value::Null => {
+                assert_eq!(variable["valueFrom"]["fieldRef"]["fieldPath"], "spec.nodeName");
+                NODE.to_owned()
+            }
+            value => text(value),
+        };
+        let environment = list(&container["env"]);
+        let environment = environment.iter().map(|variable| (text(&variable["name"]), value(variable)));
         let security = &container["securityContext"];
         assert_eq!(security["readOnlyRootFilesystem"], true);
         assert_eq!(security["allowPrivilegeEscalation"], false);
@@ -73,7 +77,7 @@ impl Node {
         let id = |name: &str| pod["securityContext"][name].as_u64().and_then(|id| u32::try_from(id).ok());
         Container {
             arguments: list(&container["args"]).iter().map(text).collect(),
-            environment: environment.into_iter().collect(),
+            environment: environment.collect(),
             mounts: list(&container["volumeMounts"]).iter().map(|mount| self.mount(pod, mount)).collect(),
             user: (id("runAsUser").expect("a user"), id("runAsGroup").expect("a group")),
             own_network: true,
@@ -92,6 +96,9 @@ impl Node {
             }
             assert!(from.is_dir(), "{path} is not on the node");
             from
+        } else if volume["secret"].is_object() {
+            assert_eq!(volume["secret"]["optional"], true, "a role needs none");
+            self.secret_folder()
         } else {
             assert!(volume["configMap"].is_object(), "{volume}");
             let from = self.folder.path().join("config");
@@ -101,6 +108,28 @@ impl Node {
         };
         let at = mount["mountPath"].as_str().expect("a path").into();
         Mount { from, at, read_only: mount["readOnly"] == true }
+    }
+
+    /// Where the Secret is mounted, empty as long as there is none.
+    fn secret_folder(&self) -> PathBuf {
+        let folder = self.folder.path().join("secret");
+        fs::create_dir_all(&folder).expect("a folder");
+        folder
+    }
+
+    /// The Secret's files are these from now on, put there as kubelet does it: in a folder beside, to which a link is turned.
+    fn keep_secret(&self, generation: u32, files: &[(&str, &str)]) {
+        let folder = self.secret_folder();
+        let version = format!("..{generation}");
+        fs::create_dir(folder.join(&version)).expect("a folder");
+        for (name, text) in files {
+            fs::write(folder.join(&version).join(name), text).expect("a file");
+            if !folder.join(name).is_symlink() {
+                symlink(format!("..data/{name}"), folder.join(name)).expect("a link");
+            }
+        }
+        symlink(&version, folder.join("..data_tmp")).expect("a link");
+        fs::rename(folder.join("..data_tmp"), folder.join("..data")).expect("turned");
     }
 
     /// Starts the pod and waits until its startup probe, and then the others, are content.
@@ -231,7 +260,7 @@ async fn the_daemonset_reads_pods_as_user_0_without_capabilities_and_an_update_l
         return;
     }
     let node = Node::with("local.yaml");
-    let container = node.container(&[]);
+    let container = node.container();
     let first = node.start(&container, 1).await;
     assert_eq!(first.status("Uid"), "0\t0\t0\t0");
     for capabilities in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
@@ -280,7 +309,7 @@ async fn with_the_capability_of_the_host_logs_component_files_of_other_users_are
     let component = fs::read_to_string(component).expect("the component");
     assert!(component.contains("value: [DAC_READ_SEARCH]"), "{component}");
     let node = Node::with("local.yaml");
-    let container = Container { capabilities: vec!["dac_read_search".into()], ..node.container(&[]) };
+    let container = Container { capabilities: vec!["dac_read_search".into()], ..node.container() };
     let pod = node.start(&container, 1).await;
     let container = logs::Container::of_pod("app");
     let mut writer = Writer::container(&node.on("/var/log"), &container, logs::Format::Crio);
@@ -297,24 +326,27 @@ async fn openshifts_manifest_tells_application_infrastructure_and_audit_logs_apa
         return;
     }
     let streams = ["kinetail-application", "kinetail-infrastructure", "kinetail-audit"];
-    let endpoint: Settings = Endpoint::tls();
+    let endpoint: Settings = Endpoint::tls()
+        .access_key(support::clients::ACCESS_KEY, support::clients::SECRET_KEY)
+        .access_key(NEXT_KEY, "next");
     let endpoint =
         streams.iter().fold(endpoint, |endpoint, stream| endpoint.stream(Stream::firehose(*stream)));
     let endpoint = endpoint.start().await;
     let mut node = Node::with("openshift.yaml");
     // It shares the network with the endpoint, and so the port with whoever else runs on this machine.
     node.config = node.config.replace("0.0.0.0:9602", "127.0.0.1:0");
-    let secret = [
-        ("AWS_ACCESS_KEY_ID", support::clients::ACCESS_KEY.to_owned()),
-        ("AWS_SECRET_ACCESS_KEY", support::clients::SECRET_KEY.to_owned()),
-        ("AWS_ENDPOINT_URL", endpoint.url()),
-    ];
+    let config = format!("[default]\nendpoint_url = {}\n", endpoint.url());
+    let keys = |id: &str, secret: &str| {
+        format!("[default]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n")
+    };
+    let first = keys(support::clients::ACCESS_KEY, support::clients::SECRET_KEY);
+    node.keep_secret(1, &[("credentials", &first), ("config", &config)]);
     // The image has certificates, and the runtime says who localhost is.
     let files = vec![
         ("/etc/ssl/certs/ca-certificates.crt", fs::read(endpoint.ca_bundle()).expect("its certificate")),
         ("/etc/hosts", b"127.0.0.1 localhost\n".to_vec()),
     ];
-    let container = Container { own_network: false, files, ..node.container(&secret) };
+    let container = Container { own_network: false, files, ..node.container() };
     let pod = node.start(&container, 1).await;
 
     let pod_of = |namespace: &str, name: &str| {
@@ -333,6 +365,16 @@ async fn openshifts_manifest_tells_application_infrastructure_and_audit_logs_apa
     ];
     let mut itself = pod_of("kinetail", "kinetail");
     itself.lines(20);
+    kinds.iter_mut().flatten().for_each(|writer| writer.lines(20));
+    for (stream, writers) in streams.iter().zip(&kinds) {
+        let expected: Vec<Marker> = writers.iter().flat_map(Writer::markers).collect();
+        endpoint.wait_until(|account| account.stream(stream).distinct() >= expected.len()).await;
+        endpoint.look(|account| account.stream(stream).assert_exactly_once(expected));
+    }
+
+    // Other keys, and who still uses the old ones is refused.
+    node.keep_secret(2, &[("credentials", &keys(NEXT_KEY, "next")), ("config", &config)]);
+    endpoint.revoke(support::clients::ACCESS_KEY);
     kinds.iter_mut().flatten().for_each(|writer| writer.lines(20));
     for (stream, writers) in streams.iter().zip(&kinds) {
         let expected: Vec<Marker> = writers.iter().flat_map(Writer::markers).collect();
