@@ -251,6 +251,7 @@ impl Drive {
             }
             self.pipeline.read_deleted(Instant::now(), SystemTime::now());
         }
+        self.pipeline.leave_unrouted(SystemTime::now());
         self.pipeline.measure(Instant::now(), SystemTime::now());
         self.glance.tell_last(self.pipeline.files(Instant::now(), SystemTime::now()));
         self.pipeline.show_no_more();

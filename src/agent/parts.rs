@@ -20,7 +20,7 @@ use super::instance;
 use super::keeper::{Keeper, Work};
 use super::open;
 use super::outlets::{Outlets, Place};
-use super::pipeline::{Pipeline, Plan, Rewired};
+use super::pipeline::{Own, Pipeline, Plan, Rewired};
 use super::reload::ConfigState;
 use super::run::{Failure, Options};
 use super::status::Running;
@@ -291,6 +291,7 @@ pub(super) fn plan(route: &RouteConfig, destinations: &[DestinationName]) -> Pla
         decoding: route.decoding.clone(),
         header_lines: route.skip_header_lines,
         chain: Chain::new(route.process.clone()).on(instance::this()).of_journal(route.journal_fields()),
+        own: Own::new(&route.annotations, &route.process, instance::this()),
         rate: route.rate_limit,
         layout: route.layout.clone(),
         to: route.to.iter().filter_map(out).collect(),

@@ -14,6 +14,7 @@ mod cases;
 mod diagnostics;
 mod document;
 mod environment;
+mod named;
 mod raw;
 mod schema;
 mod settings;
@@ -29,6 +30,7 @@ use std::path::Path;
 
 pub use cases::{Expectation, ExpectedRecord, Said, TestCase};
 pub use diagnostics::{Diagnostic, Diagnostics, Place};
+pub use named::{parser_named, traces_named};
 pub use schema::schema;
 pub use settings::{
     AdminSettings, Config, DestinationConfig, JournalConfig, LogFormat, LogSettings, RouteConfig,

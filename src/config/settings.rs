@@ -10,7 +10,7 @@ use crate::buffer::{BufferSettings, DeadLetterSettings, QueueSettings};
 use crate::decode::Decoding;
 use crate::deliver::{CloudWatch, Destination};
 use crate::encode::Layout;
-use crate::kubernetes::{KubernetesSettings, PodPattern, PodStore};
+use crate::kubernetes::{KubernetesSettings, PodPattern, PodStore, Wish};
 use crate::process::{Condition, JournalFields, Step};
 use crate::source::{DestinationName, RouteName, Verdict};
 use crate::tail::{JournalSettings, Only, Pattern, RateLimit, Selection, StartAt, TailSettings, routes_of};
@@ -97,6 +97,8 @@ pub struct RouteConfig {
     pub go_on: bool,
     /// Of these, only those of the pods and containers named here.
     pub pods: Option<PodPattern>,
+    /// What pods may say of their own logs.
+    pub annotations: Vec<Wish>,
     /// How their lines are written, how long they may be, and which belong together.
     pub decoding: Decoding,
     /// So many lines at the beginning of each file are passed over.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::annotations::is_wish;
 use super::object::{Container, ContainerStatus, PodObject};
 use super::{NamePattern, Pod};
 
@@ -29,7 +30,7 @@ pub struct PodFacts {
     /// What the API names it by.
     pub uid: String,
     /// What the kubelet names a static pod by.
-    pub(super) config_hash: Option<String>,
+    pub config_hash: Option<String>,
     /// All of its labels: routes may ask for any.
     pub labels: Names,
     /// Those of its annotations that somebody may ask for.
@@ -76,7 +77,10 @@ impl PodFacts {
         let controller = controller.into_iter().find(|owner| owner.controller == Some(true));
         let owner = controller.map(|owner| owner_of(owner.kind, owner.name, &labels, &all));
         let (mut annotations, mut room, mut left_out) = (Names::new(), MAX_ANNOTATIONS, 0);
-        for (name, value) in all.into_iter().filter(|(name, _)| wanted(name)) {
+        // What they say of logs has room before all others.
+        let (wishes, others): (Vec<_>, Vec<_>) =
+            all.into_iter().filter(|(name, _)| wanted(name)).partition(|(name, _)| is_wish(name));
+        for (name, value) in wishes.into_iter().chain(others) {
             match room.checked_sub(name.len() + value.len()) {
                 Some(rest) => {
                     room = rest;

@@ -6,6 +6,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::Wish;
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByMetadata {
     metadata: &'static str,
@@ -14,6 +16,16 @@ struct ByMetadata {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByResource {
     resource: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByRoute {
+    route: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByAnnotation {
+    annotation: &'static str,
 }
 
 /// When what the API tells of a file's pod was known.
@@ -38,7 +50,10 @@ pub struct Metrics {
     lists: Family<ByResource, Counter>,
     failures: Family<ByResource, Counter>,
     files: Family<ByMetadata, Counter>,
+    files_waiting: Gauge,
     records: Family<ByMetadata, Counter>,
+    excluded: Family<ByRoute, Counter>,
+    annotations_refused: Family<ByAnnotation, Counter>,
 }
 
 /// What is asked for. Their time series begin at zero.
@@ -56,6 +71,9 @@ impl Metrics {
         }
         for metadata in ["api", "path"] {
             drop(self.records.get_or_create(&ByMetadata { metadata }));
+        }
+        for annotation in Wish::ALL.map(Wish::name).into_iter().chain([Wish::UNKNOWN]) {
+            drop(self.annotations_refused.get_or_create(&ByAnnotation { annotation }));
         }
         let sub = registry.sub_registry_with_prefix("kubernetes");
         sub.register(
@@ -96,10 +114,35 @@ impl Metrics {
             self.files.clone(),
         );
         sub.register(
+            "files_waiting",
+            "Files that are not read because labels of their pods are not known yet",
+            self.files_waiting.clone(),
+        );
+        sub.register(
             "records",
             "Records of pods' files by where their metadata is from: the API, or the file's path alone",
             self.records.clone(),
         );
+        sub.register(
+            "excluded_messages",
+            "Messages that were left out because an annotation of their pod says so, by route",
+            self.excluded.clone(),
+        );
+        sub.register(
+            "annotations_refused",
+            "Annotations of pods about their logs that were not understood, each counted once",
+            self.annotations_refused.clone(),
+        );
+    }
+
+    /// So many messages of a route were left out because their pod says so. The first call begins its time series.
+    pub fn excluded(&self, route: &str, messages: u64) {
+        self.excluded.get_or_create(&ByRoute { route: route.to_owned() }).inc_by(messages);
+    }
+
+    /// An annotation of a pod was not understood.
+    pub fn annotation_refused(&self, annotation: &'static str) {
+        self.annotations_refused.get_or_create(&ByAnnotation { annotation }).inc();
     }
 
     /// A file's metadata came, or did not.
@@ -110,6 +153,11 @@ impl Metrics {
             Enriched::Missing => "missing",
         };
         self.files.get_or_create(&ByMetadata { metadata }).inc();
+    }
+
+    /// So many files are not read because labels are not known.
+    pub fn files_waiting(&self, files: usize) {
+        self.files_waiting.set(files as i64);
     }
 
     /// So many records of a pod were made, with what the API tells or without.

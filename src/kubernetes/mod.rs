@@ -11,6 +11,7 @@
 //! records and routes may ask for ([`PodFacts`]). Whoever asks gets an answer at once: what is not known is not waited
 //! for here. The store says whether waiting makes sense, and how long a reader waits is the reader's business.
 
+mod annotations;
 mod facts;
 mod feed;
 mod link;
@@ -21,6 +22,7 @@ mod pod;
 mod settings;
 mod store;
 
+pub use annotations::{Said, Wish};
 pub use facts::{ContainerFacts, Owner, PodFacts};
 pub use feed::keep as feed;
 pub use matching::{Mismatch, NamePattern, OnUnknown, PodPattern};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::NamePattern;
+use super::annotations::is_wish;
 use crate::units::ByteSize;
 
 /// What is to be known, and what this node is called; none where the API is not to be asked.
@@ -25,6 +26,8 @@ pub struct KubernetesSettings {
     pub max_pods: usize,
     /// The most memory for what is known.
     pub max_memory: ByteSize,
+    /// Whether somebody asks what pods say of their logs.
+    pub wishes: bool,
     /// What of it records carry.
     pub fields: RecordFields,
 }
@@ -39,6 +42,7 @@ impl Default for KubernetesSettings {
             // Ten times what a node runs as a rule; jobs come and go.
             max_pods: 1000,
             max_memory: ByteSize(16 << 20),
+            wishes: false,
             fields: RecordFields {
                 labels: patterns(&["*"]),
                 annotations: Vec::new(),
@@ -59,7 +63,7 @@ fn patterns(texts: &[&str]) -> Vec<NamePattern> {
 impl KubernetesSettings {
     /// Whether somebody may ask for this annotation of a pod.
     pub(super) fn keeps_annotation(&self, name: &str) -> bool {
-        self.fields.annotations.iter().any(|pattern| pattern.takes(name))
+        self.wishes && is_wish(name) || self.fields.annotations.iter().any(|pattern| pattern.takes(name))
     }
 }
 

@@ -98,7 +98,8 @@ impl PodStore {
         let settings = Arc::clone(state.settings.as_ref()?);
         let kept = state.kept(pod)?;
         let namespace = state.namespaces.get(&pod.namespace).cloned();
-        let complete = !state.expects_node && (namespace.is_some() || !state.expects_namespaces);
+        let complete =
+            !state.expects_pods && !state.expects_node && (namespace.is_some() || !state.expects_namespaces);
         let (namespace_labels, of_namespace) = namespace.unwrap_or_default();
         let (node_labels, of_node) = state.node_labels.clone();
         Some(Known {
@@ -148,6 +149,13 @@ impl PodStore {
                 // Records carry something else of the same facts.
                 state.pods.values_mut().for_each(|kept| kept.stamp = stamp);
             }
+            let annotations =
+                |settings: &KubernetesSettings| (settings.wishes, settings.fields.annotations.clone());
+            state.expects_pods = state
+                .settings
+                .as_ref()
+                .zip(settings.as_ref())
+                .is_some_and(|(before, now)| annotations(before) != annotations(now));
             let wants = |patterns: fn(&RecordFields) -> &Vec<NamePattern>| {
                 settings.as_ref().is_some_and(|settings| !patterns(&settings.fields).is_empty())
             };
@@ -203,7 +211,7 @@ impl PodStore {
                 }
             }
             state.expire(now);
-            state.complete = true;
+            (state.complete, state.expects_pods) = (true, false);
         });
         self.synced();
         self.0.metrics.listed("pods");

@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod annotations;
 mod metadata;
 mod outages;
 mod routing;

@@ -1,11 +1,16 @@
 //! Records carry what the API tells of their pod.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+
 use hyper::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::support::kubernetes::{NODE, PodObject};
 use super::support::logs::{Container, Format, Writer};
 use super::support::process::Agent;
+use super::support::scene::{ARCHIVE, AUDIT};
 use super::{Node, files, records};
 
 #[tokio::test]
@@ -54,6 +59,90 @@ async fn records_carry_what_the_api_tells_of_their_pod() {
     let others = requests.iter().filter(|one| one.path != "/api/v1/pods");
     assert!(others.into_iter().all(|one| one.accept.contains("PartialObjectMetadata")), "{requests:#?}");
     agent.terminate().await;
+}
+
+#[tokio::test]
+async fn the_owner_is_the_deployment_and_not_its_replica_set_and_others_are_themselves() {
+    let node = Node::with("1h", "").await;
+    let other = Container::of_pod("db-0");
+    node.api.pod(&node.pod());
+    node.api.pod(&PodObject { owner: ("StatefulSet".into(), "db".into()), ..PodObject::of(&other) });
+    let (mut log, mut second) =
+        (node.log(), Writer::container(&node.scene.root(), &other, Format::Containerd));
+    (log.lines(1), second.lines(1));
+    let agent = node.scene.start().await;
+    for (pod, kind, name) in [(&node.web, "Deployment", "web"), (&other, "StatefulSet", "db")] {
+        let told = &node.told(pod, 1).await[0];
+        assert_eq!((&told["owner_kind"], &told["owner_name"]), (&json!(kind), &json!(name)));
+    }
+    agent.terminate().await;
+}
+
+#[tokio::test]
+async fn the_image_is_the_runtimes_and_is_left_out_where_nobody_wants_it() {
+    for (more, image, digest) in [
+        ("", json!("registry.example/shop/web:1.4"), json!("registry.example/shop/web@sha256:0a1b")),
+        ("image: false", Value::Null, Value::Null),
+    ] {
+        let node = Node::with("1h", more).await;
+        node.api.pod(&node.pod());
+        let mut log = node.log();
+        log.lines(1);
+        let agent = node.scene.start().await;
+        let told = &node.told(&node.web, 1).await[0];
+        assert_eq!((&told["container_image"], &told["container_hash"]), (&image, &digest));
+        assert_eq!(told["owner_name"], "web");
+        agent.terminate().await;
+    }
+}
+
+#[tokio::test]
+async fn labels_of_the_node_are_those_that_are_chosen() {
+    let node = Node::with("1h", "node_labels: [example.com/*, rack]").await;
+    let labels = json!({"example.com/pool": "blue", "rack": "7", "kubernetes.io/arch": "amd64"});
+    node.api.put("nodes", json!({"metadata": {"name": NODE, "labels": labels}}));
+    node.api.pod(&node.pod());
+    let mut log = node.log();
+    log.lines(1);
+    let agent = node.scene.start().await;
+    let told = &node.told(&node.web, 1).await[0];
+    assert_eq!(told["node_labels"], json!({"example.com/pool": "blue", "rack": "7"}));
+    agent.terminate().await;
+}
+
+#[tokio::test]
+async fn ids_of_records_are_the_same_with_metadata_and_without() {
+    let node = Node::with("1h", "").await;
+    node.api.pod(&node.pod());
+    let with = node.scene.config();
+    let (start, end) = (with.find("kubernetes:").expect("it"), with.find("tail:").expect("it"));
+    let without = format!("{}{}", &with[..start], &with[end..]);
+    let only =
+        |config: &str, stream: &str| config.replace("to: [archive, audit]", &format!("to: [{stream}]"));
+    let mut log = node.log();
+    log.lines(1);
+    let agent = Agent::start(&only(&without, "archive"), &node.scene.root());
+    node.told(&node.web, 1).await;
+    agent.terminate().await;
+    // Two ways to go on from here.
+    let (data, kept) = (node.scene.root().join("data"), node.scene.root().join("kept"));
+    assert!(Command::new("cp").arg("-a").args([&data, &kept]).status().expect("cp runs").success());
+    log.lines(5);
+    let agent = Agent::start(&only(&without, "archive"), &node.scene.root());
+    assert_eq!(node.told(&node.web, 6).await[5].get("labels"), None);
+    agent.terminate().await;
+    fs::remove_dir_all(&data).expect("it is removed");
+    fs::rename(&kept, &data).expect("it is moved");
+    let agent = Agent::start(&only(&with, "audit"), &node.scene.root());
+    assert_eq!(node.told_to(AUDIT, &node.web, 5).await[4]["owner_name"], "web");
+    agent.terminate().await;
+    let ids = |stream: &str| -> BTreeSet<String> {
+        let records = node.scene.records(stream);
+        records.iter().map(|record| record["record_id"].as_str().expect("an id").to_owned()).collect()
+    };
+    let (without, with) = (ids(ARCHIVE), ids(AUDIT));
+    assert_eq!((without.len(), with.len()), (6, 5));
+    assert!(with.is_subset(&without), "{with:?} of {without:?}");
 }
 
 #[tokio::test]

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+
 use super::Node;
 use super::support::kubernetes::PodObject;
 use super::support::logs::{Container, Format, Writer};
-use super::support::process::Agent;
+use super::support::process::{Agent, until};
 use super::support::scene::{ARCHIVE, AUDIT};
 
 /// A route for what a team's pods write, to one stream, before the one for all others, to the other.
@@ -154,6 +156,38 @@ async fn a_reload_that_leaves_the_rules_as_they_are_moves_no_file() {
     log.lines(1);
     arrived(&node, ARCHIVE, 1).await;
     assert_eq!(node.scene.records(AUDIT).len(), 3);
+    agent.terminate().await;
+}
+
+#[tokio::test]
+async fn what_is_lost_with_a_deleted_file_whose_labels_never_came_is_counted_and_told() {
+    let node = Node::with("1h", "").await;
+    node.api.away(true);
+    let other = Container::of_pod("other");
+    let mut stays = Writer::container(&node.scene.root(), &other, Format::Crio);
+    stays.lines(1);
+    let mut log = node.log();
+    log.lines(3);
+    let config = by_team(&node, "");
+    let agent = Agent::start(&config, &node.scene.root());
+    agent.logged("\"ready\"").await;
+    until(async || agent.metric("kinetail_kubernetes_files_waiting").await == 2.0).await;
+    log.delete_pod();
+    agent.logged("\"rotated\"").await;
+    let said = agent.terminate().await.lines;
+    let told = |event: &str| -> Value {
+        let line =
+            said.iter().find(|line| line.contains(event)).unwrap_or_else(|| panic!("{event} in {said:#?}"));
+        serde_json::from_str(line).expect("JSON")
+    };
+    assert!(told("\"file_abandoned\"")["unread_bytes"].as_u64() > Some(0));
+    assert_eq!(told("\"files_unrouted\"")["files"], 1);
+    // The file that is still there is read when it is known whose it is, and the other is not looked for any more.
+    node.api.pod(&PodObject::of(&other));
+    node.api.away(false);
+    let agent = Agent::start(&config, &node.scene.root());
+    arrived(&node, ARCHIVE, 1).await;
+    assert_eq!(pods_of(&node, ARCHIVE), [other.pod.clone()].into());
     agent.terminate().await;
 }
 

@@ -75,7 +75,7 @@ impl Pipeline {
             if !lane.retry || waiting.len() == lane.cursors[index].to.len() {
                 return Turn::Blocked;
             }
-            lane.leave_behind(index, &waiting, room, &self.plans[lane.route].decoding);
+            lane.leave_behind(index, &waiting, room, &self.plans);
         }
         lane.cursors[index].blocked = None;
         let mut scratch = std::mem::take(&mut self.scratch);
@@ -219,7 +219,7 @@ impl Pipeline {
                 // What was made of this block is made once more.
                 for branch in &mut lane.branches {
                     branch.encoder.take_counts();
-                    self.plans[branch.route].chain.take_counts();
+                    self.plans[branch.route].take_counts();
                 }
                 return Turn::More;
             }
@@ -269,13 +269,16 @@ impl Pipeline {
             self.totals.header_lines.inc_by(header.skipped);
             for branch in &lane.branches {
                 let plan = &self.plans[branch.route];
+                if branch.excluded > 0 {
+                    self.pods.store.metrics().excluded(plan.name.as_str(), branch.excluded);
+                }
                 let (step, dropped) = (plan.chain.len(), branch.nowhere);
                 let counts = StepCounts { step, name: "to", failed: 0, dropped, redacted: 0 };
                 self.totals.count_step(plan.name.as_str(), &counts);
             }
         }
         // They stay where they are; the log file is their buffer until there is room.
-        if !lane.leave_behind(index, &to, room, &self.plans[lane.route].decoding) {
+        if !lane.leave_behind(index, &to, room, &self.plans) {
             return Turn::Blocked;
         }
         let cursor = &mut lane.cursors[index];
@@ -307,7 +310,7 @@ impl Pipeline {
             self.totals.invalid_utf8.inc_by(encoded.invalid_utf8);
             self.totals.renamed_fields.inc_by(encoded.renamed_fields);
             let plan = &self.plans[branch.route];
-            for counts in plan.chain.take_counts() {
+            for counts in plan.take_counts() {
                 self.totals.count_step(plan.name.as_str(), &counts);
             }
         }

@@ -87,8 +87,13 @@ impl Emit<'_> {
     fn under(&mut self, at: usize, message: &Message<'_>) -> Option<&'static str> {
         let several = self.branches.len() > 1;
         let Self { branches, plans, records, selected, notes, fields, time_read, kubernetes, .. } = self;
-        let Branch { route, encoder, nowhere, .. } = &mut branches[at];
+        let Branch { route, encoder, chosen, nowhere, excluded, .. } = &mut branches[at];
         let plan = &plans[*route];
+        if chosen.excludes(message.stream) {
+            *excluded += 1;
+            return None;
+        }
+        let chain = plan.chain_of(chosen, message.stream);
         let mut select = |out: usize, records: &Records| {
             let of = selected.iter_mut().filter(|(other, _)| *other == out);
             of.for_each(|(_, selected)| selected.push_last_of(records));
@@ -100,7 +105,7 @@ impl Emit<'_> {
             *nowhere += 1;
             return None;
         }
-        if plan.chain.is_empty() && plan.when.is_empty() {
+        if chain.is_empty() && plan.when.is_empty() {
             records.push_with(|out| {
                 encoder.encode(message, time_read, out);
                 true
@@ -111,7 +116,7 @@ impl Emit<'_> {
             return None;
         }
         let context = Context { message, time_read, kubernetes: *kubernetes };
-        let made = plan.chain.run(&context, std::mem::take(*fields));
+        let made = chain.run(&context, std::mem::take(*fields));
         let failed = match made.fate {
             Fate::Send => {
                 let message = Message { time: made.time.as_deref().or(message.time), ..*message };

@@ -2,6 +2,7 @@
 
 use super::Plan;
 use super::pods::PodOfLane;
+use super::wishes::{Chosen, Joined};
 use crate::agent::casualties::Stake;
 use crate::decode::{Decoder, Decoding};
 use crate::encode::Encoder;
@@ -17,6 +18,8 @@ pub(super) struct Lane {
     pub(super) branches: Vec<Branch>,
     /// The pod that writes it.
     pub(super) pod: Option<PodOfLane>,
+    /// How its lines are joined, where the pod says so.
+    pub(super) joined: Option<Joined>,
     /// For each of them who loses a message on its way through it.
     pub(super) stakes: Vec<Stake>,
     /// Where its header ends, once that was seen.
@@ -35,10 +38,14 @@ pub(super) struct Branch {
     /// The index of the route.
     pub(super) route: usize,
     pub(super) encoder: Encoder,
+    /// What the pod says of its messages.
+    pub(super) chosen: Chosen,
     /// The cursor whose turn it is has one of its destinations, or it has none at all.
     pub(super) wanted: bool,
     /// How many messages of the block went to none of its destinations.
     pub(super) nowhere: u64,
+    /// How many of them were left out because the pod says so.
+    pub(super) excluded: u64,
 }
 
 /// Destinations that read a file together.
@@ -105,7 +112,7 @@ impl Lane {
         for branch in &mut self.branches {
             let plan = &plans[branch.route];
             branch.wanted = plan.to.is_empty() || plan.to.iter().any(|out| to.contains(out));
-            branch.nowhere = 0;
+            (branch.nowhere, branch.excluded) = (0, 0);
         }
     }
 
@@ -154,17 +161,19 @@ impl Lane {
         index: usize,
         waiting: &[usize],
         room: u64,
-        decoding: &Decoding,
+        plans: &[Plan],
     ) -> bool {
-        let cursor = &mut self.cursors[index];
         if waiting.is_empty() {
             return true;
         }
+        let cursor = &self.cursors[index];
+        let decoding = self.decoding(plans);
         let mut behind = Cursor::at(waiting.to_owned(), cursor.position.clone(), cursor.proof, decoding);
         if let Some(until) = &cursor.until {
             behind = behind.until(until.clone());
         }
         behind.blocked = Some(room);
+        let cursor = &mut self.cursors[index];
         cursor.to.retain(|out| !waiting.contains(out));
         if cursor.to.is_empty() {
             *cursor = behind;

@@ -15,6 +15,7 @@ impl Pipeline {
     /// Measures what takes a look at every file.
     pub(in crate::agent) fn measure(&mut self, now: Instant, wall: SystemTime) {
         self.totals.open_files.set(self.tailer.open_files() as i64);
+        self.measure_pods();
         let mut unread = std::mem::take(&mut self.unread);
         let mut known: HashMap<Incarnation, Unread> = HashMap::with_capacity(unread.len());
         let mut routes: BTreeMap<RouteName, u64> = BTreeMap::new();

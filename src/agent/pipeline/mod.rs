@@ -21,6 +21,7 @@ mod rewire;
 mod snapshot;
 mod tapped;
 mod unread;
+mod wishes;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::Path;
@@ -36,6 +37,8 @@ use self::replay::Replaying;
 pub(super) use self::replay::{Asker, recovered};
 pub(super) use self::rewire::Rewired;
 use self::unread::Unread;
+use self::wishes::Joined;
+pub(super) use self::wishes::Own;
 use super::casualties::{Graves, Stake};
 use super::open::nowhere;
 use super::totals::{RouteTotals, Totals};
@@ -55,6 +58,8 @@ pub(super) struct Plan {
     /// So many lines at the beginning of each file are no messages.
     pub(super) header_lines: u32,
     pub(super) chain: Chain,
+    /// What its pods may say of their logs.
+    pub(super) own: Own,
     /// How fast its files may be read.
     pub(super) rate: Option<RateLimit>,
     pub(super) layout: Layout,
@@ -317,20 +322,23 @@ impl Pipeline {
         let further = entry.further.iter();
         let further = further.filter_map(|name| self.plans.iter().position(|plan| plan.name == *name));
         let routes: Vec<usize> = std::iter::once(route).chain(further).collect();
+        let said = self.said(&routes, pod.as_ref(), None);
+        let entry = self.tailer.entry(incarnation)?;
         let kubernetes = pod.as_ref().and_then(PodOfLane::in_conditions);
         let context = FileContext { path: &entry.path, host: &self.host, kubernetes };
         let branches: Vec<Branch> = routes
             .iter()
-            .map(|route| {
+            .zip(said.chosen)
+            .map(|(route, chosen)| {
                 let plan = &self.plans[*route];
                 let encoder = Encoder::with(plan.layout.clone(), self.node, incarnation, context);
                 let is_first = plan.name == entry.route;
                 let encoder = if is_first { encoder } else { encoder.under(&plan.name) };
-                Branch { route: *route, encoder, wanted: true, nowhere: 0 }
+                Branch { route: *route, encoder, chosen, wanted: true, nowhere: 0, excluded: 0 }
             })
             .collect();
         let stakes = stakes(&routes, &self.plans);
-        let decoding = &self.plans[route].decoding;
+        let decoding = said.joined.as_ref().map_or(&self.plans[route].decoding, Joined::decoding);
         let mut outs: Vec<usize> = Vec::new();
         for out in routes.iter().flat_map(|route| &self.plans[*route].to) {
             if !outs.contains(out) {
@@ -360,6 +368,7 @@ impl Pipeline {
             route,
             branches,
             pod,
+            joined: said.joined.clone(),
             stakes,
             header_end: None,
             cursors,

@@ -4,14 +4,17 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
 use serde_json::{Map, Value};
+use tracing::warn;
 
 use super::Pipeline;
 use super::lane::Lane;
+use super::wishes::ToldBy;
 use crate::event::FileContext;
-use crate::kubernetes::{Enriched, Pod, PodStore};
+use crate::kubernetes::{Enriched, Pod, PodFacts, PodStore};
 use crate::source::Incarnation;
 use crate::tail::Entry;
 
@@ -25,11 +28,15 @@ pub(super) struct Pods {
     waiting: HashMap<Incarnation, Instant>,
     /// Files of which it was counted when their metadata were known.
     counted: HashSet<Incarnation>,
+    /// Annotations that were told.
+    pub(super) told: HashSet<u64>,
+    pub(super) told_by: ToldBy,
 }
 
 /// The pod behind a file.
 pub(super) struct PodOfLane {
-    pod: Pod,
+    pub(super) pod: Pod,
+    pub(super) facts: Option<Arc<PodFacts>>,
     /// The store's version when it was last asked.
     version: u64,
     /// Which answer records have. None as long as they have what the path tells.
@@ -59,6 +66,12 @@ impl Pipeline {
     /// Asks this store for pods from now on.
     pub(in crate::agent) fn know_pods(&mut self, store: PodStore) {
         self.pods.store = store;
+        self.begin_excluded();
+    }
+
+    /// What routes leave out is counted from zero on.
+    pub(super) fn begin_excluded(&self) {
+        self.plans.iter().for_each(|plan| self.pods.store.metrics().excluded(plan.name.as_str(), 0));
     }
 
     /// Files that waited for what is known now, or for long enough, get a turn.
@@ -76,7 +89,7 @@ impl Pipeline {
 
     /// Files of which it is known now which routes take them are read from now on.
     pub(in crate::agent) fn decide(&mut self) {
-        if !self.tailer.has_unrouted() {
+        if self.tailer.unrouted() == 0 {
             return;
         }
         for incarnation in self.tailer.decide() {
@@ -86,6 +99,27 @@ impl Pipeline {
             self.lanes.remove(&incarnation);
             self.enqueue(incarnation);
             self.dirty = true;
+        }
+    }
+
+    /// Says how many files wait for labels.
+    pub(super) fn measure_pods(&self) {
+        self.pods.store.metrics().files_waiting(self.tailer.unrouted());
+    }
+
+    /// At a stop: what waits for labels in deleted files is lost, and what waits in others is read by the next run.
+    pub(in crate::agent) fn leave_unrouted(&mut self, wall: SystemTime) {
+        for incarnation in self.tailer.leave_unrouted(wall) {
+            self.leave(incarnation);
+        }
+        self.count_changes();
+        let files = self.tailer.unrouted();
+        if files > 0 {
+            warn!(
+                event = "files_unrouted",
+                files,
+                "{files} files were not read because labels of their pods are not known; the next run reads them once they are"
+            );
         }
     }
 
@@ -121,12 +155,13 @@ impl Pipeline {
             self.pods.store.metrics().file(enriched);
         }
         let stamp = known.as_ref().map(|known| known.stamp);
+        let facts = known.as_ref().map(|known| Arc::clone(&known.pod));
         let fields = known.map_or_else(|| pod.fields(), |known| known.fields(&pod));
-        Some(Some(PodOfLane { pod, version, stamp, fields }))
+        Some(Some(PodOfLane { pod, facts, version, stamp, fields }))
     }
 
     /// What became known of a file's pod since its last turn is in its records from now on.
-    pub(super) fn refresh_pod(&self, incarnation: Incarnation, lane: &mut Lane) {
+    pub(super) fn refresh_pod(&mut self, incarnation: Incarnation, lane: &mut Lane) {
         let Some(of_lane) = &mut lane.pod else { return };
         let version = self.pods.store.version();
         if std::mem::replace(&mut of_lane.version, version) == version {
@@ -143,10 +178,12 @@ impl Pipeline {
         }
         let Some(entry) = self.tailer.entry(incarnation) else { return };
         of_lane.fields = known.fields(&of_lane.pod);
+        of_lane.facts = Some(known.pod);
         let context = FileContext { path: &entry.path, host: &self.host, kubernetes: Some(&of_lane.fields) };
         for branch in &mut lane.branches {
             branch.encoder.describe(context);
         }
+        self.listen(lane);
     }
 
     /// Counts records by where what they say of their pod is from.

@@ -40,7 +40,7 @@ impl Pipeline {
     pub(super) fn add_repair(&mut self, incarnation: Incarnation, repair: &Repair) {
         let Some(index) = self.outs.iter().position(|out| *out.queue().name() == repair.to) else { return };
         let Some(lane) = self.lanes.get_mut(&incarnation) else { return };
-        let decoding = &self.plans[lane.route].decoding;
+        let decoding = lane.decoding(&self.plans);
         let cursor = Cursor::at(vec![index], repair.from.clone(), Proof::default(), decoding);
         lane.cursors.push(cursor.until(repair.until.clone()));
     }

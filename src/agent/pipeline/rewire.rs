@@ -70,6 +70,7 @@ impl Pipeline {
         self.buckets = plans.iter().map(|plan| self.bucket_of(plan)).collect();
         self.routes = plans.iter().map(|plan| self.totals.of_route(&plan.name)).collect();
         self.plans = plans;
+        self.begin_excluded();
         (self.settings, self.host) = (config.tail.clone(), host);
         self.forget_turns();
         self.take_over(&replays);

@@ -86,6 +86,7 @@ impl Kubernetes {
             keep_deleted: self.keep_deleted.0,
             max_pods: self.max_pods as usize,
             max_memory: self.max_memory.0,
+            wishes: false,
             fields: RecordFields {
                 labels: patterns(&self.labels),
                 annotations: patterns(&self.annotations),

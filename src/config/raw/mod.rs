@@ -36,7 +36,7 @@ pub(super) use journal::Journal;
 pub(super) use kubernetes::Kubernetes;
 pub(super) use limits::{DeadLetters, Queue, RetryPauses, WhenLettersFull, WhenQueueFull};
 pub(super) use list::{Entries, List, OneOrMany};
-pub(super) use multiline::Multiline;
+pub(super) use multiline::{Multiline, TraceName};
 pub(super) use parsers::{
     AccessOptions, CsvOptions, KeyValueOptions, Parse, ParseOptions, ParseWith, ParserName, RegexOptions,
     SyslogFormName, TypeName, TypeOfField,
@@ -103,6 +103,7 @@ pub(super) struct File {
     /// Which files go where. A file belongs to the first route that takes it, and with `continue: true` to later ones, too.
     #[schemars(
         required,
+        example = serde_json::json!([{"files": ["/var/log/pods/payments_*/*/*.log"], "to": ["archive"]}]),
         extend("x-missing" = "say which files go where, such as `- {files: /var/log/*.log, to: NAME}`")
     )]
     pub(super) routes: Option<List<Route>>,

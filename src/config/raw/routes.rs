@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::scalar::NameGlob;
 use super::{Condition, Entries, Glob, Journal, List, Multiline, Name, OneOrMany, Record, Size, Step};
+use crate::kubernetes::Wish;
 
 /// Which files, how their lines are read, what is done with them and where they go.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
@@ -30,6 +31,10 @@ pub(crate) struct Route {
     /// Of these files, only the logs of the pods and containers whose names match, as the files' paths tell them.
     #[serde(rename = "match")]
     pub(crate) pods: Option<PodMatch>,
+    /// What pods may say of their own logs by annotations, known from the API (section `kubernetes`). Each route says it for
+    /// itself, `multiline` a file's first.
+    #[schemars(example = &["exclude", "parser", "multiline"])]
+    pub(crate) annotations: OneOrMany<WishName>,
     /// How the lines are written.
     pub(crate) format: FormatName,
     /// Which entries of the journal, with `format: journald`; all of them unless said.
@@ -122,6 +127,29 @@ pub(crate) enum WhenUnknown {
     Take,
     /// this route leaves it to later ones
     Leave,
+}
+
+/// What pods may say of their own logs.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(crate) enum WishName {
+    /// that lines are left out: `kinetail.io/exclude`, `fluentbit.io/exclude`
+    Exclude,
+    /// which parser takes the place of the route's own: `kinetail.io/parser`, `fluentbit.io/parser`
+    Parser,
+    /// which stack traces are joined: `kinetail.io/multiline`
+    Multiline,
+}
+
+impl From<WishName> for Wish {
+    fn from(name: WishName) -> Self {
+        match name {
+            WishName::Exclude => Wish::Exclude,
+            WishName::Parser => Wish::Parser,
+            WishName::Multiline => Wish::Multiline,
+        }
+    }
 }
 
 /// A limit of reading: bytes or lines a second, or both. A second's worth may come at once.

@@ -33,10 +33,9 @@ fn filters_become_arguments_of_journalctl_that_cannot_be_taken_for_others() {
 
 #[test]
 fn what_is_for_files_or_for_the_journal_alone_is_refused_at_the_other() {
-    let all =
-        "files: /x, exclude: /y, match: {pod: z}, multiline: java, continue: true, skip_header_lines: 1";
+    let all = "files: /x, exclude: /y, match: {pod: z}, annotations: exclude, multiline: java, continue: true, skip_header_lines: 1";
     let told = messages(&route(&format!(", {all}")));
-    for key in ["files", "exclude", "match", "multiline", "continue", "skip_header_lines"] {
+    for key in ["files", "exclude", "match", "annotations", "multiline", "continue", "skip_header_lines"] {
         let told: Vec<_> = told.iter().filter(|line| line.contains(&format!("routes[0].{key}: "))).collect();
         assert!(told.iter().any(|line| line.contains("reads entries and no files")), "{key}: {told:?}");
     }

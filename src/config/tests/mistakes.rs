@@ -74,7 +74,7 @@ routes:
         "29:14: routes[0].process[2].add: a map of keys and values is needed here, not a list",
         r#"30:11: routes[1].name: "a" is also the name of routes[0]; every route needs its own"#,
         "31:13: routes[1].files[0]: \"/var/log/[a.log\" is not a pattern: unclosed character class; missing ']'",
-        "33:13: routes[1].format: `7` is not known here; allowed: plain, cri, docker",
+        "33:13: routes[1].format: `7` is not known here; allowed: plain, cri, docker, journald",
     ];
     assert_eq!(messages(text), expected);
 }
@@ -100,8 +100,8 @@ fn what_is_missing_is_named() {
             "1:16: destinations.d.path: is missing; name the folder under which the files go",
             "1:38: destinations.e.type: is missing; allowed: firehose, kinesis, directory",
             "1:53: destinations.f: a map of keys and values is needed here, not nothing",
-            "2:10: routes[0].files: is missing; say which files this route takes, such as `files: /var/log/*.log`",
             "2:10: routes[0].to: is missing; name one or more of the destinations, such as `to: [NAME]`",
+            "2:10: routes[0].files: is missing; say which files this route takes, such as `files: /var/log/*.log`",
         ]
     );
 }

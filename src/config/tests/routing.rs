@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::encode::{Layout, Names};
+use crate::kubernetes::Wish;
 use crate::process::{Condition, Test};
 
 fn route(keys: &str) -> String {
@@ -40,6 +41,18 @@ fn labels_are_asked_for_only_where_the_api_is() {
     assert!(idle.contains("match.on_unknown: has a meaning only with `labels`"), "{idle}");
     let empty = told(&with("match: {labels: {team: []}}"));
     assert!(empty.contains("match.labels.team: is empty"), "{empty}");
+}
+
+#[test]
+fn pods_say_nothing_of_their_logs_unless_a_route_lets_them() {
+    let with = |keys: &str| format!("kubernetes: {{}}\n{}", route(&format!("{keys}to: [a, b]")));
+    let silent = good(&with(""));
+    assert_eq!((silent.routes[0].annotations.len(), silent.kubernetes.unwrap().wishes), (0, false));
+    let heard = good(&with("annotations: [exclude, multiline], "));
+    assert_eq!(heard.routes[0].annotations, [Wish::Exclude, Wish::Multiline]);
+    assert!(heard.kubernetes.unwrap().wishes, "annotations are kept");
+    let without = read(&route("annotations: parser, to: [a, b]")).unwrap_err().to_string();
+    assert!(without.contains("annotations: needs a section `kubernetes`"), "{without}");
 }
 
 fn config_when() -> Vec<(crate::source::DestinationName, Condition)> {

@@ -17,7 +17,7 @@ impl Validator<'_> {
         if !matches!(route.format, raw::FormatName::Journald) {
             if route.files.is_none() {
                 let message = "is missing; say which files this route takes, such as `files: /var/log/*.log`";
-                self.error(&path.key("files"), message);
+                self.error_of_missing(path, "files", message);
             }
             if route.journal.is_some() {
                 self.error(&path.key("journal"), "has a meaning only with `format: journald`");
@@ -28,6 +28,7 @@ impl Validator<'_> {
             ("files", route.files.is_some()),
             ("exclude", !route.exclude.is_empty()),
             ("match", route.pods.is_some()),
+            ("annotations", !route.annotations.is_empty()),
             ("multiline", route.multiline.is_some()),
             ("continue", route.go_on),
             ("skip_header_lines", route.skip_header_lines > 0),

@@ -15,6 +15,7 @@ mod steps;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+pub(super) use self::steps::parser_of;
 use super::diagnostics::{Findings, Path};
 use super::document::Node;
 use super::raw;
@@ -22,6 +23,7 @@ use super::settings::{AdminSettings, Config, DestinationConfig, LogFormat, LogSe
 use crate::buffer::{BufferSettings, RemovedDestinations};
 use crate::decode::Limits;
 use crate::deliver::{Aggregation, Destination, Firehose, Kinesis, Packing};
+use crate::kubernetes::KubernetesSettings;
 use crate::process::Action;
 use crate::source::DestinationName;
 use crate::tail::{TailSettings, Watch};
@@ -88,7 +90,10 @@ pub(super) fn validate(
             },
             deliver_own_lines: file.log.deliver_own_lines,
         },
-        kubernetes: file.kubernetes.map(|kubernetes| Arc::new(kubernetes.settings())),
+        kubernetes: file.kubernetes.map(|kubernetes| {
+            let wishes = routes.iter().any(|route| !route.annotations.is_empty());
+            Arc::new(KubernetesSettings { wishes, ..kubernetes.settings() })
+        }),
         destinations,
         routes,
         tests,
@@ -105,6 +110,12 @@ impl Validator<'_> {
     fn error(&mut self, path: &Path, message: impl Into<String>) {
         let (place, path) = self.document.locate(path);
         self.errors.add(place, &path, message);
+    }
+
+    /// Of a key that is not there, at the place of what lacks it.
+    fn error_of_missing(&mut self, owner: &Path, key: &str, message: impl Into<String>) {
+        let (place, _) = self.document.locate(owner);
+        self.errors.add(place, &owner.key(key), message);
     }
 
     fn warn(&mut self, path: &Path, message: impl Into<String>) {

@@ -18,6 +18,9 @@ use crate::tail::{Pattern, RateLimit, RatePer, StartAt, WhenExceeded};
 /// The most patterns of paths in all routes together.
 const MAX_PATTERNS: usize = 1000;
 
+const NEEDS_API: &str =
+    "needs a section `kubernetes`: this is known from the API alone; `kubernetes: {}` will do";
+
 impl Validator<'_> {
     pub(super) fn routes(
         &mut self,
@@ -67,6 +70,9 @@ impl Validator<'_> {
             let (to, when) = self.targets(&path.key("to"), route.to.as_ref(), destinations);
             let record = route.record.as_ref().map(|record| self.record(&path.key("record"), record));
             let pods = route.pods.as_ref().map(|pods| self.pods(&path.key("match"), pods, has_api));
+            if !route.annotations.is_empty() && !has_api {
+                self.error(&path.key("annotations"), NEEDS_API);
+            }
             let layout = record.unwrap_or_else(|| layout.clone());
             let multiline =
                 route.multiline.as_ref().map(|multiline| self.multiline(&path.key("multiline"), multiline));
@@ -84,6 +90,7 @@ impl Validator<'_> {
                 go_on: route.go_on,
                 exclude: route.exclude.iter().map(|(_, glob)| glob.0.clone()).collect(),
                 pods,
+                annotations: route.annotations.iter().map(|(_, name)| (*name).into()).collect(),
                 decoding: Decoding {
                     format: match route.format {
                         raw::FormatName::Plain => Format::Plain,
@@ -192,10 +199,7 @@ impl Validator<'_> {
             }
         }
         if !labels.is_empty() && !has_api {
-            self.error(
-                &path.key("labels"),
-                "needs a section `kubernetes`: labels are known from the API alone; `kubernetes: {}` will do",
-            );
+            self.error(&path.key("labels"), NEEDS_API);
         }
         let on_unknown = match typed.on_unknown {
             raw::WhenUnknown::Wait => OnUnknown::Wait,

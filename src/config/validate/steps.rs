@@ -49,7 +49,7 @@ impl Validator<'_> {
 
     fn action(&mut self, path: &Path, typed: &raw::StepAction) -> Option<Action> {
         Some(match typed {
-            raw::StepAction::Parse(raw::Parse::Named(name)) => Action::Parse(Parse::with(named(*name))),
+            raw::StepAction::Parse(raw::Parse::Named(name)) => Action::Parse(Parse::with(parser_of(*name))),
             raw::StepAction::Parse(raw::Parse::With(with)) => {
                 return self.parser(&path.key("parse"), with).map(Action::Parse);
             }
@@ -355,7 +355,7 @@ fn names_of(fields: &raw::OneOrMany<raw::FieldName>) -> Vec<String> {
 }
 
 /// A parser by its name alone.
-fn named(name: raw::ParserName) -> Parser {
+pub(in crate::config) fn parser_of(name: raw::ParserName) -> Parser {
     let access = |log| Parser::Access { log, split_request: false };
     match name {
         raw::ParserName::Json => Parser::Json,

@@ -23,6 +23,8 @@ pub(super) struct State {
     pub(super) namespaces: HashMap<String, (Arc<Names>, u64)>,
     /// What is expected beside pods, and was neither had nor refused yet.
     pub(super) expects_namespaces: bool,
+    /// Pods are asked for something of which nothing was kept before.
+    pub(super) expects_pods: bool,
     pub(super) expects_node: bool,
     pub(super) node_labels: (Arc<Names>, u64),
     /// Pods of which not all is known that is wanted, and since when somebody waits for it.

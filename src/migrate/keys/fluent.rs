@@ -176,8 +176,14 @@ pub(in crate::migrate) static KUBERNETES: Table = Table {
         no("Merge_Log_Trim", "values of JSON stay as they were written"),
         yes("Merge_Parser"),
         yes("Keep_Log"),
-        no("K8S-Logging.Parser", "annotations are not known; a route with match says it"),
-        no("K8S-Logging.Exclude", "annotations are not known; a route with match and to: [] says it"),
+        no(
+            "K8S-Logging.Parser",
+            "annotations: [parser] in the route, with a section kubernetes, listens to fluentbit.io/parser",
+        ),
+        no(
+            "K8S-Logging.Exclude",
+            "annotations: [exclude] in the route, with a section kubernetes, listens to fluentbit.io/exclude",
+        ),
         no("Labels", "kubernetes.labels says which labels records carry"),
         no("Annotations", "kubernetes.annotations says which annotations records carry"),
         no("Owner_References", NO_API),

@@ -37,7 +37,7 @@ impl Tailer {
             waiting = waiting.saturating_sub(1);
             // What was read to its end is left soon by itself, and nothing of it is lost.
             if held.unread > 0 {
-                self.abandon(&held, wall);
+                self.abandon(&held, wall, "tail.max_held_deleted or tail.max_open_files is reached");
                 abandoned.push(held.incarnation);
             }
         }
@@ -56,7 +56,20 @@ impl Tailer {
         abandoned
     }
 
-    fn abandon(&mut self, held: &Held, wall: SystemTime) {
+    /// Leaves deleted files of which it is not known under which routes they fall, for a stop: nobody can read them later.
+    pub fn leave_unrouted(&mut self, wall: SystemTime) -> Vec<Incarnation> {
+        let mut abandoned = Vec::new();
+        for held in self.held() {
+            let waits = self.files.get(&held.incarnation).is_some_and(Tracked::waits_for_route);
+            if waits && held.unread > 0 {
+                self.abandon(&held, wall, "it is not known which route takes it, and the process stops");
+                abandoned.push(held.incarnation);
+            }
+        }
+        abandoned
+    }
+
+    fn abandon(&mut self, held: &Held, wall: SystemTime, why: &str) {
         let Some(tracked) = self.files.get_mut(&held.incarnation) else { return };
         tracked.content = None;
         (tracked.entry.status, tracked.entry.vanished) = (Status::Finished, Some(millis(wall)));
@@ -66,7 +79,7 @@ impl Tailer {
         self.counts.abandoned_bytes += held.unread;
         warn!(event = "file_abandoned", path = %tracked.entry.path.display(), route = %tracked.entry.route,
             unread_bytes = held.unread, on_disk = held.on_disk,
-            "a deleted file was left before it was read to its end: tail.max_held_deleted or tail.max_open_files is reached");
+            "a deleted file was left before it was read to its end: {why}");
     }
 
     fn held(&self) -> Vec<Held> {

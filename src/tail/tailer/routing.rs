@@ -10,7 +10,7 @@ use super::super::checkpoint::{Entry, Progress, Status};
 use super::super::discovery::{self, Roots, Selection};
 use super::super::settings::{StartAt, TailSettings};
 use super::scan::end_of;
-use super::{EndWhenMet, Route, Tailer, Tracked};
+use super::{EndWhenMet, Route, Tailer};
 use crate::source::{DestinationName, Incarnation, RouteName, Verdict};
 
 impl Tailer {
@@ -75,9 +75,9 @@ impl Tailer {
         }
     }
 
-    /// Whether there are files of which it is not known yet which routes take them.
-    pub fn has_unrouted(&self) -> bool {
-        self.files.values().any(Tracked::waits_for_route)
+    /// How many files there are of which it is not known yet which routes take them.
+    pub fn unrouted(&self) -> usize {
+        self.files.values().filter(|tracked| tracked.waits_for_route()).count()
     }
 
     /// Puts files under their routes that are known only now. Returns those that can be read from now on.

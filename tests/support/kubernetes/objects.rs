@@ -12,6 +12,8 @@ pub struct PodObject {
     pub labels: Vec<(String, String)>,
     pub annotations: Vec<(String, String)>,
     pub node: String,
+    /// The kind and the name of who made it.
+    pub owner: (String, String),
     /// The UID in the API, where that is not the one in the path.
     pub uid: Option<String>,
 }
@@ -25,6 +27,7 @@ impl PodObject {
             labels: labels.map(|(name, value)| (name.into(), value.into())).into(),
             annotations: Vec::new(),
             node: NODE.into(),
+            owner: ("ReplicaSet".into(), "web-7d9f8c".into()),
             uid: None,
         }
     }
@@ -55,7 +58,7 @@ impl PodObject {
                 "creationTimestamp": "2026-01-02T03:04:05Z",
                 "managedFields": [{"manager": "kubelet", "operation": "Update", "fieldsV1": {"f:status": {}}}],
                 "ownerReferences": [{
-                    "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-7d9f8c", "uid": "r", "controller": true,
+                    "apiVersion": "apps/v1", "kind": self.owner.0, "name": self.owner.1, "uid": "r", "controller": true,
                 }],
             },
             "spec": {
