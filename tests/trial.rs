@@ -96,3 +96,29 @@ fn a_check_fails_with_a_test_of_the_configuration() {
     assert_eq!(bad.status.code(), Some(1), "{bad:?}");
     assert!(text(&bad.stderr).contains("tests[0].expect.record.a\n    - 2\n    + 1\n"), "{bad:?}");
 }
+
+#[test]
+fn labels_are_said_on_the_command_line() {
+    let more = "  - {name: rest, files: '/var/log/pods/*/*/*.log', record: {preset: raw}, to: archive}\nkubernetes: {}\n";
+    let root = scene(more);
+    let file = root.path().join("k.yaml");
+    let config = fs::read_to_string(&file).expect("it was written");
+    let config =
+        config.replace("record: {preset: raw}\n", "match: {labels: {team: a}}\n    record: {preset: raw}\n");
+    fs::write(&file, config).expect("written");
+    for (label, says) in [
+        (&["--label", "team=a"][..], ": route shop,"),
+        (&["--label", "team=b", "--explain"], "the label team is b, and `labels` has [a]"),
+        (&["--label", "other=a", "--explain"], "there is no label team, and `labels` has [a]"),
+        (&[], "say them with --label NAME=VALUE"),
+    ] {
+        let tried = kinetail(root.path(), &[&["try", "--path", POD], label].concat(), "{}\n");
+        let told = text(&tried.stdout);
+        assert!(tried.status.success() && told.contains(says), "{label:?} {told}");
+    }
+    let wrong = kinetail(root.path(), &["try", "--path", POD, "--label", "team"], "");
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(text(&wrong.stderr).contains("is not NAME=VALUE"), "{wrong:?}");
+    let without = kinetail(scene("").path(), &["try", "--path", POD, "--label", "team=a"], "");
+    assert!(text(&without.stderr).contains("has no section `kubernetes`"), "{without:?}");
+}

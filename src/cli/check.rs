@@ -169,7 +169,9 @@ fn files_of(route: &RouteConfig, paths: &[PathBuf]) -> String {
         let patterns: Vec<&str> = route.files.iter().map(|pattern| pattern.as_str()).collect();
         return format!("{}: no file falls to it now ({})\n", route.name, patterns.join(", "));
     }
-    let mut text = format!("{}: {}\n", route.name, counted(paths.len(), "file"));
+    let labels =
+        if route.asks_for_labels() { ", if their pods have the labels that it asks for" } else { "" };
+    let mut text = format!("{}: {}{labels}\n", route.name, counted(paths.len(), "file"));
     for path in &paths[..paths.len().min(FILES_NAMED)] {
         let _ = writeln!(text, "  {}", printable(path));
     }

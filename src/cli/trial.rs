@@ -10,7 +10,7 @@ use clap::Args;
 use super::ConfigArgs;
 use crate::config;
 use crate::source::RouteName;
-use crate::trial::{Shown, look, open, report, unrotated};
+use crate::trial::{Log, Shown, look, open, report, unrotated};
 
 /// `kinetail try`
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,10 @@ pub struct TryArgs {
     /// The route to use, whichever takes PATH: for one with `format: journald`, whose entries have no path
     #[arg(long, value_name = "NAME")]
     route: Option<String>,
+    /// A label of the pod behind the log, such as team=checkout; once for each. Without any, they may be whatever a route
+    /// asks for
+    #[arg(long, value_name = "NAME=VALUE", value_parser = label)]
+    label: Vec<(String, String)>,
     /// Tell what every step did, and why earlier routes do not take the path
     #[arg(long)]
     explain: bool,
@@ -38,6 +42,13 @@ fn absolute(text: &str) -> Result<PathBuf, String> {
     match text.starts_with('/') {
         true => Ok(PathBuf::from(text)),
         false => Err("is not an absolute path; begin it with a /".to_owned()),
+    }
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("is not NAME=VALUE, such as team=checkout".to_owned()),
     }
 }
 
@@ -67,11 +78,22 @@ pub fn run(args: &TryArgs, input: impl Read, out: &mut impl Write, err: &mut imp
         },
     };
     // What rotation has left belongs to the route of its log.
-    let taken = |path: &Path| look(&loaded.config, path, chosen.as_ref()).taken.is_some();
-    let path = match unrotated(&path) {
-        Some(log) if !taken(&path) && taken(&log) => log,
-        _ => path,
+    let of = |path: PathBuf| match args.label.is_empty() {
+        true => Log::at(path),
+        false => Log::of_pod(&loaded.config, path, args.label.iter().cloned().collect()),
     };
+    let is_taken = |log: &Log| look(&loaded.config, log, chosen.as_ref()).taken.is_some();
+    let log = of(path);
+    let log = match unrotated(log.path()).filter(|_| !is_taken(&log)).map(of).filter(is_taken) {
+        Some(rotated) => rotated,
+        None => log,
+    };
+    if !args.label.is_empty() && loaded.config.kubernetes.is_none() {
+        return refuse(
+            err,
+            &"--label: the configuration has no section `kubernetes`, so labels are not known",
+        );
+    }
     let from: Box<dyn Read + '_> = if from_input {
         Box::new(input)
     } else {
@@ -80,7 +102,7 @@ pub fn run(args: &TryArgs, input: impl Read, out: &mut impl Write, err: &mut imp
             Err(error) => return refuse(err, &format!("{}: {error}", args.file.display())),
         }
     };
-    match report(&loaded.config, &path, chosen.as_ref(), from, SystemTime::now(), args.explain, out) {
+    match report(&loaded.config, &log, chosen.as_ref(), from, SystemTime::now(), args.explain, out) {
         Ok(Shown::Lines) => ExitCode::SUCCESS,
         Ok(Shown::NoRoute) => ExitCode::FAILURE,
         // Whoever reads what is shown may have seen enough.

@@ -1,5 +1,6 @@
 //! Tests of the routing that stand in the configuration, checked: what `kinetail check` runs.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -26,6 +27,8 @@ pub struct TestCase {
     pub name: Option<String>,
     /// The path of the file in which the lines stand.
     pub path: PathBuf,
+    /// The labels of the pod behind it.
+    pub labels: BTreeMap<String, String>,
     /// The lines, each ended by a newline.
     pub lines: Vec<u8>,
     /// When they are read; now unless said.

@@ -57,11 +57,17 @@ impl Config {
 
 impl Config {
     /// The routes that a file of this path falls under beside its first, each reading it as the first does.
-    pub fn further_of(&self, first: &RouteConfig, path: &std::path::Path) -> Vec<RouteConfig> {
+    pub fn further_of(
+        &self,
+        first: &RouteConfig,
+        path: &std::path::Path,
+        pods: &PodStore,
+    ) -> Vec<RouteConfig> {
         if first.journal.is_some() {
             return Vec::new();
         }
-        let further = self.routes_of(path).into_iter().map(|route| &self.routes[route]);
+        let selections: Vec<_> = self.routes.iter().map(|route| route.selection_with(pods)).collect();
+        let further = routes_of(&selections, path).into_iter().map(|route| &self.routes[route]);
         let as_first = |route: &RouteConfig| RouteConfig {
             decoding: first.decoding.clone(),
             skip_header_lines: first.skip_header_lines,
@@ -137,6 +143,11 @@ impl RouteConfig {
     /// Whether a file of this path falls to this route, as long as no earlier route takes it for itself.
     pub fn takes(&self, path: &std::path::Path) -> bool {
         self.selection().verdict(path) != Verdict::Leaves
+    }
+
+    /// Whether it is decided by labels of the pod, too, which files it takes.
+    pub fn asks_for_labels(&self) -> bool {
+        self.pods.as_ref().is_some_and(|pods| !pods.labels.is_empty())
     }
 
     /// Which files it takes, as far as paths tell: labels may be any.

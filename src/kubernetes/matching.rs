@@ -80,9 +80,7 @@ impl PodPattern {
 
     /// Whether a pod with these labels is one of these, as far as labels tell.
     pub fn has_labels(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.labels.iter().all(|(name, patterns)| {
-            labels.get(name).is_some_and(|value| patterns.iter().any(|pattern| pattern.takes(value)))
-        })
+        self.unlike(labels).is_none()
     }
 
     /// What it asks for beside the path: the same text for the same labels.
@@ -123,6 +121,15 @@ impl PodPattern {
         Some(Mismatch::Other { what, name: name.to_owned(), wanted })
     }
 
+    /// The first label that is not as it is asked for.
+    pub fn unlike(&self, labels: &BTreeMap<String, String>) -> Option<Mismatch> {
+        let (name, patterns) = self.labels.iter().find(|(name, patterns)| {
+            labels.get(name).is_none_or(|value| !patterns.iter().any(|pattern| pattern.takes(value)))
+        })?;
+        let wanted = patterns.iter().map(|pattern| pattern.as_str().to_owned()).collect();
+        Some(Mismatch::Label { name: name.clone(), value: labels.get(name).cloned(), wanted })
+    }
+
     /// The first of a pod's names that no pattern takes, with what it names and the patterns.
     fn other<'p>(&'p self, pod: &'p Pod) -> Option<(&'static str, &'p [NamePattern], &'p str)> {
         let names = [
@@ -150,6 +157,15 @@ pub enum Mismatch {
         /// The patterns of which one should match it.
         wanted: Vec<String>,
     },
+    /// One of its pod's labels is another, or not there.
+    Label {
+        /// The label.
+        name: String,
+        /// What it is.
+        value: Option<String>,
+        /// The patterns of which one should match it.
+        wanted: Vec<String>,
+    },
 }
 
 impl fmt::Display for Mismatch {
@@ -158,6 +174,12 @@ impl fmt::Display for Mismatch {
             Mismatch::NoContainer => f.write_str("the path is not that of a container's log"),
             Mismatch::Other { what, name, wanted } => {
                 write!(f, "the {what} is {name}, and `{what}` is [{}]", wanted.join(", "))
+            }
+            Mismatch::Label { name, value: Some(value), wanted } => {
+                write!(f, "the label {name} is {value}, and `labels` has [{}]", wanted.join(", "))
+            }
+            Mismatch::Label { name, value: None, wanted } => {
+                write!(f, "there is no label {name}, and `labels` has [{}]", wanted.join(", "))
             }
         }
     }

@@ -73,6 +73,20 @@ impl PodStore {
         Self(Arc::new(shared))
     }
 
+    /// A store that knows the labels of one pod and nothing more, for looking at what becomes of its logs.
+    pub fn knowing(settings: Arc<KubernetesSettings>, node: &str, pod: &Pod, labels: Names) -> Self {
+        let store = Self::default();
+        store.follow(&Some((settings, node.to_owned())));
+        store.put(PodFacts {
+            namespace: pod.namespace.clone(),
+            name: pod.name.clone(),
+            uid: pod.uid.clone().unwrap_or_else(|| "00000000-0000-0000-0000-000000000000".to_owned()),
+            labels,
+            ..PodFacts::default()
+        });
+        store
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

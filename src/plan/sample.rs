@@ -8,7 +8,8 @@ use jiff::Timestamp;
 
 use super::records::{Destinations, Recorded, keep};
 use crate::config::Config;
-use crate::trial::{Stages, open, unrotated};
+use crate::kubernetes::PodStore;
+use crate::trial::{Log, Stages, open, unrotated};
 use crate::units::ByteSize;
 
 /// The most bytes of log files that are looked at; all of them are in memory, and their records too.
@@ -101,9 +102,9 @@ fn add(
     // The first says how the file is read.
     let first = &config.routes[routes[0]];
     let (mut read, mut timed) = (0, true);
-    for route in std::iter::once(first).chain(&config.further_of(first, path)) {
+    for route in std::iter::once(first).chain(&config.further_of(first, path, &PodStore::default())) {
         let to = Destinations::of(config, route);
-        let mut stages = Stages::new(config, route, path, number, SystemTime::now(), false);
+        let mut stages = Stages::new(config, route, &Log::at(path), number, SystemTime::now(), false);
         let mut last = None;
         let bytes = stages.read(text, |made| {
             let time = made.message.time.and_then(|time| time.parse::<Timestamp>().ok());

@@ -1,6 +1,5 @@
 //! Records of synthetic lines, for a rate that somebody expects.
 
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use fastrand::Rng;
@@ -12,7 +11,7 @@ use crate::decode::Format;
 use crate::event::Message;
 use crate::generate::{Lines, Mix, Sizes};
 use crate::source::Stream;
-use crate::trial::Stages;
+use crate::trial::{Log, Stages};
 
 /// As many lines are enough to see how they fill requests.
 const MOST_LINES: f64 = 30_000.0;
@@ -75,7 +74,7 @@ fn add(
     let in_container = matches!(route.decoding.format, Format::Cri | Format::Docker);
     let in_journal = route.decoding.format == Format::Journald;
     let path = if in_container { POD } else { FILE };
-    let mut stages = Stages::new(config, route, Path::new(path), number, SystemTime::now(), false);
+    let mut stages = Stages::new(config, route, &Log::at(path), number, SystemTime::now(), false);
     let mut lines = Lines::new(rate.mix.clone(), rate.sizes);
     let count = (rate.lines * seconds).ceil().max(1.0) as u64;
     let mut offset = 0;

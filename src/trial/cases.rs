@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
-use super::{Did, Look, Made, Stages, look};
+use super::{Did, Log, Look, Made, Stages, look};
 use crate::config::{Config, Expectation, ExpectedRecord, Said, TestCase};
 use crate::process::{Fate, Outcome};
 use crate::source::{DestinationName, RouteName};
@@ -47,13 +47,14 @@ fn run(config: &Config, test: &TestCase, file: &str) -> Option<Failed> {
 }
 
 fn case(config: &Config, test: &TestCase, report: &mut Report<'_>) {
+    let log = Log::of_pod(config, &test.path, test.labels.clone());
     let Look { taken, refused } = {
         // Entries of the journal have no path of which one route would follow.
         let chosen = test.route.as_ref().map(|(name, _)| name);
         let of_journal = |name: &&RouteName| {
             config.routes.iter().any(|route| route.name == **name && route.journal.is_some())
         };
-        look(config, &test.path, chosen.filter(of_journal))
+        look(config, &log, chosen.filter(of_journal))
     };
     let Some(route) = taken else {
         report.line(&test.said, &format!("no route takes {}", test.path.display()));
@@ -70,8 +71,8 @@ fn case(config: &Config, test: &TestCase, report: &mut Report<'_>) {
     let mut came = Vec::new();
     let read_at = test.read_at.unwrap_or_else(SystemTime::now);
     // Those of further routes come after those of the first.
-    for route in std::iter::once(route).chain(&config.further_of(route, &test.path)) {
-        let mut stages = Stages::new(config, route, &test.path, 1, read_at, false);
+    for route in std::iter::once(route).chain(&config.further_of(route, &test.path, log.pods())) {
+        let mut stages = Stages::new(config, route, &log, 1, read_at, false);
         // Bytes in memory can always be read.
         let _ = stages.read(&test.lines[..], |made| came.push(Came::of(config, made)));
     }

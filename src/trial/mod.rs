@@ -11,11 +11,13 @@
 //! are only what a running agent alone knows: the ids of records, and when a line without a time was read.
 
 mod cases;
+mod log;
 mod report;
 mod routing;
 mod stages;
 
 pub use cases::{Failed, run_tests};
+pub use log::Log;
 pub use report::{Shown, report};
 pub use routing::{Look, Refusal, look, open, unrotated};
 pub use stages::{Change, Did, Made, Stages};

@@ -2,10 +2,9 @@
 //! in lines that begin with `#`.
 
 use std::io::{self, Read, Write};
-use std::path::Path;
 use std::time::SystemTime;
 
-use super::{Did, Look, Made, Stages, look};
+use super::{Did, Log, Look, Made, Stages, look};
 use crate::config::{Config, RouteConfig};
 use crate::decode::Format;
 use crate::process::{Fate, Outcome};
@@ -20,7 +19,7 @@ pub enum Shown {
     NoRoute,
 }
 
-/// Runs the lines of `from` through the route that takes `path`, or the one that is `chosen`, as if they were read at
+/// Runs the lines of `from` through the route that takes the log, or the one that is `chosen`, as if they were read at
 /// `read_at`. With `explain` it is told what every step did, and why earlier routes do not take the path.
 ///
 /// # Errors
@@ -28,15 +27,15 @@ pub enum Shown {
 /// When `from` cannot be read or `out` not be written.
 pub fn report(
     config: &Config,
-    path: &Path,
+    log: &Log,
     chosen: Option<&RouteName>,
     mut from: impl Read,
     read_at: SystemTime,
     explain: bool,
     out: &mut impl Write,
 ) -> io::Result<Shown> {
-    let Look { taken, refused } = look(config, path, chosen);
-    let of = path.display();
+    let Look { taken, refused } = look(config, log, chosen);
+    let of = log.path().display();
     match taken {
         Some(route) => writeln!(out, "# {of}: {}", heading(route))?,
         None => writeln!(out, "# {of}: no route takes it")?,
@@ -48,17 +47,23 @@ pub fn report(
         }
     }
     let Some(first) = taken else { return Ok(Shown::NoRoute) };
-    let further = config.further_of(first, path);
+    if log.labels().is_none() && first.asks_for_labels() {
+        writeln!(
+            out,
+            "#   if its pod has the labels that this route asks for; say them with --label NAME=VALUE"
+        )?;
+    }
+    let further = config.further_of(first, log.path(), log.pods());
     if further.is_empty() {
-        run(config, first, path, from, read_at, explain, out)?;
+        run(config, first, log, from, read_at, explain, out)?;
         return Ok(Shown::Lines);
     }
     let mut lines = Vec::new();
     from.read_to_end(&mut lines)?;
-    run(config, first, path, &lines[..], read_at, explain, out)?;
+    run(config, first, log, &lines[..], read_at, explain, out)?;
     for route in &further {
         writeln!(out, "# {of}: and {}", heading(route))?;
-        run(config, route, path, &lines[..], read_at, explain, out)?;
+        run(config, route, log, &lines[..], read_at, explain, out)?;
     }
     Ok(Shown::Lines)
 }
@@ -67,13 +72,13 @@ pub fn report(
 fn run(
     config: &Config,
     route: &RouteConfig,
-    path: &Path,
+    log: &Log,
     from: impl Read,
     read_at: SystemTime,
     explain: bool,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    let mut stages = Stages::new(config, route, path, 1, read_at, explain);
+    let mut stages = Stages::new(config, route, log, 1, read_at, explain);
     let (mut failed, mut counts) = (Ok(()), Counts::default());
     stages.read(from, |made| {
         counts.count(made);
@@ -228,7 +233,7 @@ routes:
         let config = config::parse(CONFIG, "test", &|_| None).unwrap().config;
         let mut out = Vec::new();
         let at = SystemTime::UNIX_EPOCH;
-        let shown = report(&config, Path::new(path), None, lines.as_bytes(), at, explain, &mut out).unwrap();
+        let shown = report(&config, &Log::at(path), None, lines.as_bytes(), at, explain, &mut out).unwrap();
         (shown, String::from_utf8(out).unwrap())
     }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 
+use super::Log;
 use crate::config::{Config, RouteConfig};
 use crate::kubernetes::Mismatch;
 use crate::source::RouteName;
@@ -51,12 +52,12 @@ impl fmt::Display for Refusal {
 
 /// Looks for the route of a file, in the order of the configuration, or for the one that is chosen. A route that reads
 /// the journal takes what is in the journal's folders.
-pub fn look<'c>(config: &'c Config, path: &Path, chosen: Option<&RouteName>) -> Look<'c> {
+pub fn look<'c>(config: &'c Config, log: &Log, chosen: Option<&RouteName>) -> Look<'c> {
     let mut refused = Vec::new();
     for route in &config.routes {
         let refusal = match chosen {
             Some(chosen) => (*chosen != route.name).then_some(Refusal::Other),
-            None => refusal(route, path),
+            None => refusal(route, log),
         };
         match refusal {
             None => return Look { taken: Some(route), refused },
@@ -66,7 +67,8 @@ pub fn look<'c>(config: &'c Config, path: &Path, chosen: Option<&RouteName>) -> 
     Look { taken: None, refused }
 }
 
-fn refusal(route: &RouteConfig, path: &Path) -> Option<Refusal> {
+fn refusal(route: &RouteConfig, log: &Log) -> Option<Refusal> {
+    let path = log.path();
     if let Some(journal) = &route.journal {
         let inside = journal.source.folders.iter().any(|folder| path.starts_with(folder));
         return (!inside).then_some(Refusal::NoJournal);
@@ -77,7 +79,9 @@ fn refusal(route: &RouteConfig, path: &Path) -> Option<Refusal> {
     if let Some(pattern) = route.exclude.iter().find(|pattern| pattern.matches(path)) {
         return Some(Refusal::Excluded(pattern.as_str().to_owned()));
     }
-    route.pods.as_ref().and_then(|pods| pods.mismatch(path)).map(Refusal::Pod)
+    let pods = route.pods.as_ref()?;
+    let by_labels = || log.labels().and_then(|labels| pods.unlike(labels));
+    pods.mismatch(path).or_else(by_labels).map(Refusal::Pod)
 }
 
 /// The path of the log that rotation left this of: `0.log` for `0.log.20261121-101500.gz`.
@@ -135,7 +139,7 @@ routes:
             ),
         ] {
             let path = Path::new(&path);
-            let found = look(&config, path, None);
+            let found = look(&config, &Log::at(path), None);
             let takes = config.routes.iter().find(|route| route.takes(path)).map(|route| &route.name);
             assert_eq!(found.taken.map(|route| &route.name), takes, "{}", path.display());
             let lines = found.refused.iter().map(|(route, refusal)| format!("{}: {refusal}", route.name));
@@ -147,6 +151,38 @@ routes:
             };
             assert_eq!(text, expected, "{}", path.display());
         }
+    }
+
+    #[test]
+    fn labels_are_held_against_what_routes_ask_for_where_they_are_known() {
+        let text = "
+destinations: {d: {type: directory, path: out}}
+kubernetes: {}
+routes:
+  - {name: team, files: '/var/log/pods/*/*/*.log', match: {labels: {team: [a, b-*]}}, to: d}
+  - {name: all, files: '/var/log/pods/*/*/*.log', to: d}
+";
+        let config = config::parse(text, "test", &|_| None).unwrap().config;
+        let path = format!("/var/log/pods/shop_web-1_{UID}/app/0.log");
+        let of = |labels: &[(&str, &str)]| {
+            let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            let found = look(&config, &Log::of_pod(&config, &path, labels.collect()), None);
+            let why = found.refused.first().map(|(_, refusal)| refusal.to_string());
+            (found.taken.map(|route| route.name.to_string()).unwrap_or_default(), why.unwrap_or_default())
+        };
+        assert_eq!(of(&[("team", "b-1")]), ("team".to_owned(), String::new()));
+        let (to, why) = of(&[("team", "c")]);
+        assert_eq!(
+            (&*to, &*why),
+            ("all", "its `match` does not hold: the label team is c, and `labels` has [a, b-*]")
+        );
+        let (to, why) = of(&[]);
+        assert_eq!(
+            (&*to, &*why),
+            ("all", "its `match` does not hold: there is no label team, and `labels` has [a, b-*]")
+        );
+        let any = look(&config, &Log::at(&path), None);
+        assert_eq!(any.taken.map(|route| route.name.as_str()), Some("team"), "they may be any");
     }
 
     #[test]

@@ -1,16 +1,15 @@
 //! The stages of one file: its decoder, its route's steps and its encoder, as the agent joins them.
 
 use std::io::{self, Read};
-use std::path::Path;
 use std::time::{Instant, SystemTime};
 
 use serde_json::{Map, Value};
 
+use super::Log;
 use crate::config::{Config, RouteConfig};
 use crate::decode::Decoder;
 use crate::encode::{self, Encoder, FileContext};
 use crate::event::{Fields, Message};
-use crate::kubernetes::Pod;
 use crate::process::{Chain, Condition, Context, Fate, Outcome};
 use crate::source::{DestinationName, Incarnation};
 use crate::tail::Lines;
@@ -83,7 +82,7 @@ struct Work {
     when: Vec<(usize, Condition)>,
     explain: bool,
     time_read: String,
-    /// What the path tells of the pod.
+    /// What is known of the pod.
     kubernetes: Option<Map<String, Value>>,
     record: Vec<u8>,
     to: Vec<usize>,
@@ -93,19 +92,19 @@ struct Work {
 }
 
 impl Stages {
-    /// For a file of this path and route; `number` tells it from others in its records' ids, and `read_at` is the time of
+    /// For a log and its route; `number` tells it from others in its records' ids, and `read_at` is the time of
     /// lines that do not tell theirs.
     pub fn new(
         config: &Config,
         route: &RouteConfig,
-        path: &Path,
+        log: &Log,
         number: u64,
         read_at: SystemTime,
         explain: bool,
     ) -> Self {
-        let kubernetes = Pod::from_path(path).map(|pod| pod.fields());
+        let kubernetes = log.kubernetes();
         let host = config.host.as_deref().unwrap_or("host");
-        let file = FileContext { path, host, kubernetes: kubernetes.as_ref() };
+        let file = FileContext { path: log.path(), host, kubernetes: kubernetes.as_ref() };
         let index = |name: &DestinationName| {
             config.destinations.iter().position(|destination| destination.name == *name)
         };
@@ -304,8 +303,7 @@ tests:
         let config =
             config::parse(text, "test", &|_| None).unwrap_or_else(|errors| panic!("{errors}")).config;
         let mut out = Vec::new();
-        report(&config, Path::new("/x"), None, &b"head\na\n"[..], SystemTime::now(), false, &mut out)
-            .unwrap();
+        report(&config, &Log::at("/x"), None, &b"head\na\n"[..], SystemTime::now(), false, &mut out).unwrap();
         let out = String::from_utf8(out).unwrap();
         assert!(out.contains("# /x: route one") && out.contains("# /x: and route two"), "{out}");
         assert!(

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{FieldName, List, OneOrMany, Text};
+use super::{Entries, FieldName, List, OneOrMany, Text};
 
 /// Lines, and what is expected to become of them.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
@@ -21,6 +21,9 @@ pub(crate) struct Case {
         extend("x-missing" = "name the file in which the lines stand, such as `path: /var/log/nginx/access.log`")
     )]
     pub(crate) path: Option<Text>,
+    /// The labels of the pod behind the file; it has none unless said. They count with the section `kubernetes`.
+    #[schemars(example = serde_json::json!({"app.kubernetes.io/part-of": "shop"}))]
+    pub(crate) labels: Entries<Text>,
     /// The lines as they stand in the file, with what the container runtime writes in front of them. A text of
     /// several lines is several lines.
     #[schemars(

@@ -51,6 +51,10 @@ fn pods_say_nothing_of_their_logs_unless_a_route_lets_them() {
     let heard = good(&with("annotations: [exclude, multiline], "));
     assert_eq!(heard.routes[0].annotations, [Wish::Exclude, Wish::Multiline]);
     assert!(heard.kubernetes.unwrap().wishes, "annotations are kept");
+    let labels =
+        format!("{}tests: [{{path: /x, labels: {{a: b}}, lines: x, expect: []}}]\n", route("to: [a, b]"));
+    let labels = read(&labels).unwrap_err().to_string();
+    assert!(labels.contains("tests[0].labels: needs a section `kubernetes`"), "{labels}");
     let without = read(&route("annotations: parser, to: [a, b]")).unwrap_err().to_string();
     assert!(without.contains("annotations: needs a section `kubernetes`"), "{without}");
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::Validator;
+use super::routes::NEEDS_API;
 use crate::config::cases::{Expectation, ExpectedRecord, Said, TestCase};
 use crate::config::diagnostics::{Path, did_you_mean};
 use crate::config::raw;
@@ -21,12 +22,15 @@ impl Validator<'_> {
         typed: &raw::Cases,
         routes: Option<&[RouteConfig]>,
         destinations: Option<&[&str]>,
+        has_api: bool,
     ) -> Vec<TestCase> {
         let routes: Option<Vec<&str>> =
             routes.map(|routes| routes.iter().map(|route| route.name.as_str()).collect());
         typed
             .iter()
-            .filter_map(|(index, case)| self.case(&path.index(index), case, routes.as_deref(), destinations))
+            .filter_map(|(index, case)| {
+                self.case(&path.index(index), case, routes.as_deref(), destinations, has_api)
+            })
             .collect()
     }
 
@@ -36,6 +40,7 @@ impl Validator<'_> {
         typed: &raw::Case,
         routes: Option<&[&str]>,
         destinations: Option<&[&str]>,
+        has_api: bool,
     ) -> Option<TestCase> {
         let file = typed.path.as_ref().map(|file| file.0.as_str());
         if let Some(relative) = file.filter(|file| !file.starts_with('/')) {
@@ -71,10 +76,16 @@ impl Validator<'_> {
                 lines.push(b'\n');
             }
         }
+        if !typed.labels.0.is_empty() && !has_api {
+            self.error(&path.key("labels"), NEEDS_API);
+        }
+        let labels =
+            typed.labels.0.iter().filter_map(|(name, value)| Some((name.clone(), value.as_ref()?.0.clone())));
         Some(TestCase {
             said: self.said(path),
             name: typed.name.as_ref().map(|name| name.0.clone()),
             path: PathBuf::from(file?),
+            labels: labels.collect(),
             lines,
             read_at,
             route,

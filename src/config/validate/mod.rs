@@ -53,15 +53,11 @@ pub(super) fn validate(
         entries.as_ref().map(|entries| entries.iter().map(|(name, _)| name.as_str()).collect());
     let layout = validator.record(&root.key("record"), &file.record);
     let limits = Limits { max_message: usize::try_from(file.tail.max_line.0.0).unwrap_or(usize::MAX) };
-    let routes = validator.routes(
-        &root.key("routes"),
-        routes.as_deref(),
-        names.as_deref(),
-        &layout,
-        limits,
-        file.kubernetes.is_some(),
-    );
-    let tests = validator.cases(&root.key("tests"), &file.tests, routes.as_deref(), names.as_deref());
+    let has_api = file.kubernetes.is_some();
+    let routes =
+        validator.routes(&root.key("routes"), routes.as_deref(), names.as_deref(), &layout, limits, has_api);
+    let tests =
+        validator.cases(&root.key("tests"), &file.tests, routes.as_deref(), names.as_deref(), has_api);
     let cloudwatch = file.cloudwatch.map(|typed| validator.cloudwatch(&root.key("cloudwatch"), &typed));
     let destinations = validator.destinations(&root.key("destinations"), entries?, &buffer);
     let routes = routes?;

@@ -18,7 +18,7 @@ use crate::tail::{Pattern, RateLimit, RatePer, StartAt, WhenExceeded};
 /// The most patterns of paths in all routes together.
 const MAX_PATTERNS: usize = 1000;
 
-const NEEDS_API: &str =
+pub(super) const NEEDS_API: &str =
     "needs a section `kubernetes`: this is known from the API alone; `kubernetes: {}` will do";
 
 impl Validator<'_> {

@@ -140,3 +140,28 @@ k.yaml:32:5: tests[2] failed
     not raw: none of its `files` matches"#;
     assert_eq!(told.join("\n"), expected);
 }
+
+#[test]
+fn labels_decide_the_route_and_are_in_records_and_conditions() {
+    let path = "/var/log/pods/shop_web-1_0b1c2d3e-4f50-6172-8394-a5b6c7d8e9f0/app/0.log";
+    let run = |labels: &str, route: &str, expect: &str| {
+        let text = format!(
+            "destinations: {{d: {{type: directory, path: out}}, e: {{type: directory, path: more}}}}
+kubernetes: {{labels: [team]}}
+routes:
+  - {{name: team, files: /var/log/pods/*/*/*.log, match: {{labels: {{team: a-*}}}}, to: [d, {{destination: e, when: {{kubernetes.labels.team: a-1}}}}]}}
+  - {{name: all, files: /var/log/pods/*/*/*.log, to: d}}
+tests: [{{path: {path}, {labels}lines: x, route: {route}, expect: {expect}}}]
+"
+        );
+        let config =
+            config::parse(&text, "k.yaml", &|_| None).unwrap_or_else(|errors| panic!("{errors}")).config;
+        run_tests(&config, "k.yaml").iter().map(ToString::to_string).collect::<String>()
+    };
+    let of_team = "{record: {kubernetes: {labels: {team: a-1}, host: host}}, to: [d, e]}";
+    assert_eq!(run("labels: {team: a-1, other: x}, ", "team", of_team), "");
+    assert_eq!(run("labels: {team: a-2}, ", "team", "{record: {kubernetes: {pod_name: web-1}}, to: d}"), "");
+    assert_eq!(run("", "all", "{record: {log: x}, without: kubernetes.labels, to: d}"), "", "it has none");
+    let wrong = run("labels: {team: b}, ", "team", "{record: {log: x}}");
+    assert!(wrong.contains("- team\n    + all\n"), "{wrong}");
+}
