@@ -28,7 +28,11 @@ struct Node {
 impl Node {
     /// Records wait for this long; `more` are other lines under `kubernetes`.
     async fn with(wait: &str, more: &str) -> Self {
-        let (scene, api) = (Scene::plain().await, Api::start().await);
+        Self::asking(Api::start().await, wait, more).await
+    }
+
+    async fn asking(api: Api, wait: &str, more: &str) -> Self {
+        let scene = Scene::plain().await;
         api.put("namespaces", namespace("shop", ("tier", "gold")));
         let token = scene.root().join("token");
         let config = api.config(&token, &format!("wait: {wait}\n{more}"));

@@ -3,9 +3,9 @@
 use hyper::StatusCode;
 use serde_json::json;
 
-use super::support::kubernetes::PodObject;
+use super::support::kubernetes::{Api, PodObject};
 use super::support::logs::{Container, Format, Writer};
-use super::support::process::until;
+use super::support::process::{Agent, until};
 use super::{Node, files, records};
 
 #[tokio::test]
@@ -136,5 +136,26 @@ async fn who_may_not_ask_is_told_what_to_do_and_records_go_on() {
     assert_eq!(node.told(&node.web, 2).await[0]["pod_name"], node.web.pod);
     let said = agent.logged("kubernetes_api_unavailable").await;
     assert!(said.contains("ClusterRole"), "{said}");
+    agent.terminate().await;
+}
+
+#[tokio::test]
+async fn over_tls_only_an_api_is_asked_whose_certificate_is_known() {
+    let node = Node::asking(Api::tls().await, "1h", "").await;
+    node.api.pod(&node.pod());
+    let mut log = node.log();
+    log.lines(1);
+    let with = node.scene.config();
+    let (start, end) = (with.find(", ca_file:").expect("it"), with.find("}\n  wait:").expect("it"));
+    let without = format!("{}{}", &with[..start], &with[end..]);
+    let agent = Agent::start(&without, &node.scene.root());
+    assert_eq!(node.told(&node.web, 1).await[0].get("labels"), None);
+    let said = agent.logged("kubernetes_api_unavailable").await;
+    assert!(said.to_lowercase().contains("certificate"), "{said}");
+    assert!(node.api.requests().is_empty(), "nobody is told the token");
+    node.reload(&agent, &with, 1).await;
+    until(async || agent.metric("kinetail_kubernetes_api_up").await == 1.0).await;
+    log.lines(1);
+    assert_eq!(node.told(&node.web, 2).await[1]["owner_name"], "web");
     agent.terminate().await;
 }

@@ -344,7 +344,7 @@ mod tests {
             action: Action::Parse(Parse { field: Some("x".into()), ..Parse::with(Parser::Json) }),
             ..parse(Parser::Json)
         };
-        assert_eq!(steps_with(&[of_field.clone()], Some(Parser::Klog))[1], of_field);
+        assert_eq!(steps_with(std::slice::from_ref(&of_field), Some(Parser::Klog))[1], of_field);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A certificate authority for one endpoint, and the endpoint's own certificate.
+//! A certificate authority for one server, and the server's own certificate.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -13,8 +13,8 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tempfile::TempDir;
 use tokio_rustls::TlsAcceptor;
 
-/// What a TLS endpoint shows, and the file with which a client comes to trust it.
-pub(super) struct Certificates {
+/// What a server shows, and the file with which a client comes to trust it.
+pub struct Certificates {
     acceptor: TlsAcceptor,
     ca_bundle: PathBuf,
     _dir: TempDir,
@@ -22,7 +22,7 @@ pub(super) struct Certificates {
 
 impl Certificates {
     /// A fresh authority and a certificate for this name; for `localhost` also for `127.0.0.1`.
-    pub(super) fn make(name: &str) -> Self {
+    pub fn make(name: &str) -> Self {
         let issuer = CertifiedIssuer::self_signed(authority(), KeyPair::generate().expect("a key"))
             .expect("a self-signed certificate");
         let key = KeyPair::generate().expect("a key");
@@ -46,12 +46,12 @@ impl Certificates {
     }
 
     /// The server's side of a handshake.
-    pub(super) fn acceptor(&self) -> TlsAcceptor {
+    pub fn acceptor(&self) -> TlsAcceptor {
         self.acceptor.clone()
     }
 
     /// The authority's certificate, PEM.
-    pub(super) fn ca_bundle(&self) -> &Path {
+    pub fn ca_bundle(&self) -> &Path {
         &self.ca_bundle
     }
 }

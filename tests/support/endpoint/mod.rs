@@ -46,12 +46,12 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use self::certificates::Certificates;
 use self::server::{Clock, Shared};
 use self::signature::Secrets;
 use self::stream::State;
 
 pub use self::account::{Accepted, Account, Keep, StreamAccount, Tally};
+pub use self::certificates::Certificates;
 pub use self::cloudwatch::{Metric, PutMetrics};
 pub use self::faults::{Fault, Gate, Rule, RuleId};
 pub use self::marker::Marker;

@@ -1,5 +1,5 @@
 //! A stand-in for the API server of Kubernetes: lists with resource versions, watches with bookmarks, 410 Gone for versions
-//! that it has forgotten, connections that break, answers that do not come. Plain HTTP on a port of 127.0.0.1.
+//! that it has forgotten, connections that break, answers that do not come. HTTP or HTTPS on a port of 127.0.0.1.
 
 mod objects;
 mod server;
@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use self::objects::{PodObject, namespace};
-use super::endpoint::patiently;
+use super::endpoint::{Certificates, patiently};
 
 /// The node that tests are on.
 pub const NODE: &str = "node-1";
@@ -26,6 +26,7 @@ pub struct Api {
     address: SocketAddr,
     shared: Arc<Shared>,
     serving: JoinHandle<()>,
+    certificates: Option<Certificates>,
 }
 
 struct Shared {
@@ -102,6 +103,15 @@ impl Shared {
 impl Api {
     /// Without any object but the node.
     pub async fn start() -> Self {
+        Self::with(None).await
+    }
+
+    /// The same over TLS.
+    pub async fn tls() -> Self {
+        Self::with(Some(Certificates::make("localhost"))).await
+    }
+
+    async fn with(certificates: Option<Certificates>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let shared = Arc::new(Shared {
@@ -109,8 +119,9 @@ impl Api {
             changes: watch::Sender::new(0),
             cuts: watch::Sender::new(0),
         });
-        let serving = tokio::spawn(server::serve(listener, Arc::clone(&shared)));
-        let api = Self { address, shared, serving };
+        let tls = certificates.as_ref().map(Certificates::acceptor);
+        let serving = tokio::spawn(server::serve(listener, tls, Arc::clone(&shared)));
+        let api = Self { address, shared, serving, certificates };
         let labels = json!({"topology.kubernetes.io/zone": "eu-central-1a", "kubernetes.io/hostname": NODE});
         api.put("nodes", json!({"metadata": {"name": NODE, "labels": labels}}));
         api
@@ -119,8 +130,12 @@ impl Api {
     /// Lines of YAML that configure it, under `kubernetes`, of which these are more.
     pub fn config(&self, token_file: &std::path::Path, more: &str) -> String {
         std::fs::write(token_file, TOKEN).expect("the token is written");
+        let (scheme, ca_file) = match &self.certificates {
+            Some(certificates) => ("https", format!(", ca_file: '{}'", certificates.ca_bundle().display())),
+            None => ("http", String::new()),
+        };
         format!(
-            "kubernetes:\n  node: {NODE}\n  api: {{url: 'http://{}', token_file: '{}'}}\n{}",
+            "kubernetes:\n  node: {NODE}\n  api: {{url: '{scheme}://{}', token_file: '{}'{ca_file}}}\n{}",
             self.address,
             token_file.display(),
             more.lines().map(|line| format!("  {line}\n")).collect::<String>(),

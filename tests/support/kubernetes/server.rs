@@ -13,15 +13,17 @@ use hyper::service::service_fn;
 use hyper::{Request as HttpRequest, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 use super::{Request, Shared, TOKEN};
 
 type Answer = Response<BoxBody<Bytes, Infallible>>;
 
-pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+pub(super) async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -30,14 +32,11 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
                 if shared.state().away {
                     continue;
                 }
-                let shared = Arc::clone(&shared);
+                let (shared, tls) = (Arc::clone(&shared), tls.clone());
                 let mut cuts = shared.cuts.subscribe();
                 connections.spawn(async move {
-                    let service = service_fn(|request| answer(request, Arc::clone(&shared)));
-                    let connection = http1::Builder::new().serve_connection(TokioIo::new(socket), service);
                     tokio::select! {
-                        // Whoever asks may go away at any time.
-                        _ = connection => {}
+                        () = connection(tls, socket, &shared) => {}
                         _ = cuts.changed() => {}
                     }
                 });
@@ -45,6 +44,23 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
             Some(_) = connections.join_next() => {}
         }
     }
+}
+
+/// Whoever asks may go away at any time, or not trust this server.
+async fn connection(tls: Option<TlsAcceptor>, socket: TcpStream, shared: &Arc<Shared>) {
+    match tls {
+        None => requests(socket, shared).await,
+        Some(tls) => {
+            if let Ok(stream) = tls.accept(socket).await {
+                requests(stream, shared).await;
+            }
+        }
+    }
+}
+
+async fn requests(stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Arc<Shared>) {
+    let service = service_fn(|request| answer(request, Arc::clone(shared)));
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
 async fn answer(request: HttpRequest<Incoming>, shared: Arc<Shared>) -> Result<Answer, Infallible> {
