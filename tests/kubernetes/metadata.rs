@@ -69,7 +69,8 @@ async fn the_owner_is_the_deployment_and_not_its_replica_set_and_others_are_them
     node.api.pod(&PodObject { owner: ("StatefulSet".into(), "db".into()), ..PodObject::of(&other) });
     let (mut log, mut second) =
         (node.log(), Writer::container(&node.scene.root(), &other, Format::Containerd));
-    (log.lines(1), second.lines(1));
+    log.lines(1);
+    second.lines(1);
     let agent = node.scene.start().await;
     for (pod, kind, name) in [(&node.web, "Deployment", "web"), (&other, "StatefulSet", "db")] {
         let told = &node.told(pod, 1).await[0];
