@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The modules stand in the order in which a line passes them. A stage never imports its sibling: what two
-//! of them share is a noun at the top ([`source`], [`event`], [`journal`], [`record`], [`units`], [`disk`]), and only
+//! of them share is a noun at the top ([`source`], [`event`], [`journal`], [`record`], [`units`], [`disk`], `metric`), and only
 //! [`agent`] knows them all. `docs/design.md` tells what a user can rely on and why the parts are as they are.
 
 pub mod cli;
@@ -39,6 +39,7 @@ pub mod trial;
 pub mod disk;
 pub mod event;
 pub mod journal;
+mod metric;
 pub mod record;
 pub mod source;
 pub mod units;

@@ -4,14 +4,14 @@ use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 
 use super::shown::Shown;
 use super::status::unread;
 use super::totals::Lags;
 use super::watched::{Watched, age};
+use crate::metric::{ByDestination, families, register};
 use crate::source::DestinationName;
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
@@ -20,17 +20,25 @@ struct ByRouteAndDestination {
     destination: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByDestination {
-    destination: String,
+families! {
+    /// What is measured of destinations.
+    struct Destinations by ByDestination => OfDestination {
+        lag: Gauge<f64, AtomicU64>, "lag_seconds",
+            "Age of the oldest record that the destination has not taken, in its buffer or still in a file";
+        bytes: Gauge, "buffer_size_bytes", "Bytes that a destination's buffer takes on disk";
+        limit: Gauge, "buffer_limit_bytes", "The most that a destination's buffer may take on disk";
+        records: Gauge, "buffer_records", "Records in a destination's buffer that it has not acknowledged";
+        chunks: Gauge, "buffer_chunks", "Chunk files in a destination's buffer";
+        oldest: Gauge<f64, AtomicU64>, "buffer_oldest_seconds",
+            "Age of the oldest record that waits in a destination's buffer";
+    }
 }
 
 /// Clones are the same.
 #[derive(Clone, Default)]
 pub(super) struct Gauges {
+    destinations: Destinations,
     lag_bytes: Shown<ByRouteAndDestination>,
-    lag_seconds: Family<ByDestination, Gauge<f64, AtomicU64>>,
-    buffer_limit: Family<ByDestination, Gauge>,
     buffers_limit: Gauge,
     disk_free: Gauge,
     disk_min_free: Gauge,
@@ -38,51 +46,31 @@ pub(super) struct Gauges {
 
 impl Gauges {
     pub(super) fn register(&self, registry: &mut Registry) {
-        registry.register_with_unit(
-            "lag",
-            "Age of the oldest record that the destination has not taken, in its buffer or still in a file",
-            Unit::Seconds,
-            self.lag_seconds.clone(),
-        );
-        registry.register_with_unit(
-            "lag",
-            "Bytes in the route's open files that were not read for the destination yet",
-            Unit::Bytes,
-            self.lag_bytes.family(),
-        );
-        registry.register_with_unit(
-            "buffer_limit",
-            "The most that a destination's buffer may take on disk",
-            Unit::Bytes,
-            self.buffer_limit.clone(),
-        );
-        registry.register_with_unit(
-            "buffers_limit",
-            "The most that the buffers of all destinations may take on disk together (buffer.max_size)",
-            Unit::Bytes,
-            self.buffers_limit.clone(),
-        );
-        registry.register_with_unit(
-            "disk_free",
-            "Bytes that are free on the file system of data_dir; -1 where it cannot be asked",
-            Unit::Bytes,
-            self.disk_free.clone(),
-        );
-        registry.register_with_unit(
-            "disk_min_free",
-            "Below so many free bytes reading pauses (buffer.min_disk_free)",
-            Unit::Bytes,
-            self.disk_min_free.clone(),
-        );
+        self.destinations.register(registry);
+        register!(registry, {
+            "lag_bytes": self.lag_bytes.family(),
+                "Bytes in the route's open files that were not read for the destination yet";
+            "buffers_limit_bytes": self.buffers_limit,
+                "The most that the buffers of all destinations may take on disk together (buffer.max_size)";
+            "disk_free_bytes": self.disk_free,
+                "Bytes that are free on the file system of data_dir; -1 where it cannot be asked";
+            "disk_min_free_bytes": self.disk_min_free,
+                "Below so many free bytes reading pauses (buffer.min_disk_free)";
+        });
     }
 
     pub(super) fn refresh(&self, watched: &Watched) {
         let (now, lags) = (Instant::now(), watched.totals.lags());
         for to in &watched.destinations() {
-            let by = ByDestination { destination: to.queue.name().to_string() };
-            let oldest = age(&to.queue.stats()).as_secs_f64();
-            self.lag_seconds.get_or_create(&by).set(oldest.max(unread(to, &lags).seconds(now)));
-            self.buffer_limit.get_or_create(&by).set(signed(to.queue.max_size()));
+            let of = self.destinations.of(&to.queue.name().into());
+            let stats = to.queue.stats();
+            let oldest = age(&stats).as_secs_f64();
+            of.lag.set(oldest.max(unread(to, &lags).seconds(now)));
+            of.bytes.set(signed(stats.bytes));
+            of.limit.set(signed(to.queue.max_size()));
+            of.records.set(signed(stats.records));
+            of.chunks.set(signed(stats.chunks));
+            of.oldest.set(oldest);
         }
         self.lags(&lags);
         let (most, least) = watched.running.limits();
@@ -93,9 +81,7 @@ impl Gauges {
 
     /// There is no such destination any more.
     pub(super) fn forget(&self, destination: &DestinationName) {
-        let by = ByDestination { destination: destination.to_string() };
-        self.lag_seconds.remove(&by);
-        self.buffer_limit.remove(&by);
+        self.destinations.remove(&destination.into());
     }
 
     fn lags(&self, lags: &Lags) {

@@ -6,12 +6,8 @@ use prometheus_client::registry::Registry;
 use super::shown::Shown;
 use crate::config::Config;
 use crate::deliver::{Destination, RateLimit};
+use crate::metric::{ByDestination, register};
 use crate::tail::RatePer;
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
-struct ByDestination {
-    destination: String,
-}
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 struct ByRoute {
@@ -32,41 +28,18 @@ pub(super) struct RateLimits {
 
 impl RateLimits {
     pub(super) fn register(&self, registry: &mut Registry) {
-        let sub = registry.sub_registry_with_prefix("destination_rate_limit");
-        for (name, help, gauges) in [
-            (
-                "bytes_per_second",
-                "The most that the destination is sent (rate_limit), partition keys counted",
-                &self.bytes,
-            ),
-            (
-                "entries_per_second",
-                "The most records of the service that the destination is sent (rate_limit)",
-                &self.entries,
-            ),
-            (
-                "requests_per_second",
-                "The most requests that the destination is sent (rate_limit)",
-                &self.requests,
-            ),
-        ] {
-            sub.register(name, help, gauges.family());
-        }
-        let sub = registry.sub_registry_with_prefix("route_rate_limit");
-        for (name, help, gauges) in [
-            (
-                "bytes_per_second",
-                "The most that is read of each file of the route, or of all together (rate_limit)",
-                &self.route_bytes,
-            ),
-            (
-                "lines_per_second",
-                "The most lines that are read of each file of the route, or of all together (rate_limit)",
-                &self.route_lines,
-            ),
-        ] {
-            sub.register(name, help, gauges.family());
-        }
+        register!(registry, {
+            "destination_rate_limit_bytes_per_second": self.bytes.family(),
+                "The most that the destination is sent (rate_limit), partition keys counted";
+            "destination_rate_limit_entries_per_second": self.entries.family(),
+                "The most records of the service that the destination is sent (rate_limit)";
+            "destination_rate_limit_requests_per_second": self.requests.family(),
+                "The most requests that the destination is sent (rate_limit)";
+            "route_rate_limit_bytes_per_second": self.route_bytes.family(),
+                "The most that is read of each file of the route, or of all together (rate_limit)";
+            "route_rate_limit_lines_per_second": self.route_lines.family(),
+                "The most lines that are read of each file of the route, or of all together (rate_limit)";
+        });
     }
 
     /// This configuration counts from now on.
@@ -78,7 +51,7 @@ impl RateLimits {
                 Destination::Directory(_) => None,
             };
             let of_destination = |entry: &crate::config::DestinationConfig| {
-                Some((ByDestination { destination: entry.name.to_string() }, signed(limit(&entry.to)?)))
+                Some((ByDestination::from(&entry.name), signed(limit(&entry.to)?)))
             };
             config.destinations.iter().filter_map(of_destination).collect()
         };

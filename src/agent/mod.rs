@@ -32,6 +32,7 @@ mod held;
 mod instance;
 mod keeper;
 mod limits;
+mod losses;
 #[cfg(test)]
 mod model;
 mod once;

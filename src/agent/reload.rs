@@ -9,12 +9,13 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
 use super::parts::{Agent, bounded, pods_wanted};
 use crate::config::{self, Config};
+use crate::metric::register;
 use crate::telemetry::control::Reloaded;
 use crate::telemetry::service_manager;
 
@@ -96,28 +97,15 @@ impl ConfigState {
             drop(state.reloads.get_or_create(&ByOutcome { outcome }));
         }
         state.show(&current);
-        let sub = registry.sub_registry_with_prefix("config");
-        sub.register(
-            "reloads",
-            "Configurations that were loaded while running, by outcome",
-            state.reloads.clone(),
-        );
-        sub.register(
-            "last_reload_successful",
-            "Whether the last configuration that was loaded counts (1), or was refused (0)",
-            state.successful.clone(),
-        );
-        sub.register_with_unit(
-            "loaded_timestamp",
-            "When the configuration that counts was loaded, since 1970",
-            Unit::Seconds,
-            state.loaded.clone(),
-        );
-        sub.register(
-            "restart_needed",
-            "Settings of the configuration that count after a restart only",
-            state.restart_needed.clone(),
-        );
+        register!(registry, {
+            "config_reloads": state.reloads, "Configurations that were loaded while running, by outcome";
+            "config_last_reload_successful": state.successful,
+                "Whether the last configuration that was loaded counts (1), or was refused (0)";
+            "config_loaded_timestamp_seconds": state.loaded,
+                "When the configuration that counts was loaded, since 1970";
+            "config_restart_needed": state.restart_needed,
+                "Settings of the configuration that count after a restart only";
+        });
         state
     }
 

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 
 use super::shown::Shown;
+use crate::metric::register;
 use crate::telemetry::status::File;
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
@@ -30,19 +31,12 @@ impl TopFiles {
     pub(super) fn new(most: usize, registry: &mut Registry) -> Self {
         let made = Self { most, ..Self::default() };
         if most > 0 {
-            registry.register_with_unit(
-                "file_lag",
-                "Bytes of a file that the destination that is the furthest behind has not read, of the files that are the \
-                 furthest behind (admin.top_files)",
-                Unit::Bytes,
-                made.bytes.family(),
-            );
-            registry.register_with_unit(
-                "file_lag",
-                "For how long the oldest of them has not been read",
-                Unit::Seconds,
-                made.seconds.family(),
-            );
+            register!(registry, {
+                "file_lag_bytes": made.bytes.family(),
+                    "Bytes of a file that the destination that is the furthest behind has not read, of the files that are \
+                     the furthest behind (admin.top_files)";
+                "file_lag_seconds": made.seconds.family(), "For how long the oldest of them has not been read";
+            });
         }
         made
     }

@@ -9,8 +9,9 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 
+use crate::metric::register;
 use crate::process::StepCounts;
 use crate::source::{DestinationName, RouteName};
 
@@ -204,119 +205,52 @@ impl Totals {
 
     /// Puts them under their names.
     pub(super) fn register(&self, registry: &mut Registry) {
-        let counters = [
-            (
-                "records",
-                "Records put into buffers, each counted once however many destinations",
-                &self.records,
-            ),
-            ("lines_cut", "Lines longer than tail.max_line, of which the end is missing", &self.cut),
-            (
-                "lines_skipped",
-                "Lines passed over as their file's header (skip_header_lines)",
-                &self.header_lines,
-            ),
-            (
-                "lines_malformed",
-                "Lines that are not in their route's format; their text is kept as it is",
-                &self.malformed,
-            ),
-            (
-                "own_log_lines",
-                "Lines of kinetail's own log in followed files, which are left out",
-                &self.own_log_lines,
-            ),
-            ("lines_unfinished", "Split lines whose last part never came", &self.unfinished),
-            (
-                "multiline_limited",
-                "Records that ended at max_size or max_lines of their route's multiline, with more to come",
-                &self.limited,
-            ),
-            (
-                "rate_limit_pauses",
-                "Times that a file waited because of its route's rate_limit",
-                &self.rate_pauses,
-            ),
-            (
-                "rate_limit_dropped_messages",
-                "Messages given up because of their route's rate_limit (when_exceeded: drop)",
-                &self.rate_dropped,
-            ),
-            (
-                "groups_set_aside",
-                "Files whose unfinished lines were given up above tail.group_memory, to be read again",
-                &self.groups_set_aside,
-            ),
-            ("messages_invalid_utf8", "Messages in which bytes were replaced by U+FFFD", &self.invalid_utf8),
-            ("fields_renamed", "Parsed fields that carried a name of the record's own", &self.renamed_fields),
-            ("frames", "Frames appended to buffers", &self.frames),
-            ("rotations", "Files that were renamed or deleted", &self.rotations),
-            ("truncations", "Files whose content was truncated or replaced", &self.truncations),
-            (
-                "files_vanished",
-                "Files whose content was gone before kinetail had read it to its end",
-                &self.vanished,
-            ),
-            (
-                "files_abandoned",
-                "Deleted files left unread because of tail.max_held_deleted or tail.max_open_files",
-                &self.abandoned,
-            ),
-            (
-                "journal_entries_gone",
-                "Entries of the journal that were removed before kinetail had read them: at most so many, of all units",
-                &self.entries_gone,
-            ),
-            ("repairs", "Parts of files read once more because a chunk was damaged", &self.repairs),
-            (
-                "repairs_impossible",
-                "Damaged parts whose file is gone: their lines are lost",
-                &self.unrepaired,
-            ),
-            ("checkpoints", "Checkpoints written", &self.checkpoints),
-            ("sync_failures", "Syncs or checkpoints that failed", &self.sync_failures),
-        ];
-        for (name, help, counter) in counters {
-            registry.register(name, help, counter.clone());
-        }
-        let step_failures = "Messages on which a process step could not be done";
-        registry.register("step_failures", step_failures, self.step_failures.clone());
-        registry.register(
-            "messages_dropped",
-            "Messages that a process step dropped, or that no destination of their route wanted",
-            self.dropped.clone(),
-        );
-        registry.register(
-            "messages_redacted",
-            "Messages in which a redact step took something out",
-            self.redacted.clone(),
-        );
-        registry.register_with_unit(
-            "sync_duration",
-            "How long syncing the buffers and writing the checkpoint took, together",
-            Unit::Seconds,
-            self.sync_duration.0.clone(),
-        );
-        registry.register("lines", "Lines read", self.route_lines.clone());
-        registry.register_with_unit("read", "Bytes read", Unit::Bytes, self.route_bytes.clone());
-        registry.register_with_unit(
-            "abandoned",
-            "Bytes of deleted files left unread",
-            Unit::Bytes,
-            self.abandoned_bytes.clone(),
-        );
-        registry.register_with_unit(
-            "rate_limit_dropped",
-            "Bytes of messages given up because of their route's rate_limit",
-            Unit::Bytes,
-            self.rate_dropped_bytes.clone(),
-        );
-        registry.register("open_files", "Files that are open", self.open_files.clone());
-        registry.register_with_unit(
-            "behind",
-            "Bytes in open files that some destination has not read yet",
-            Unit::Bytes,
-            self.behind.clone(),
-        );
+        register!(registry, {
+            "records": self.records, "Records put into buffers, each counted once however many destinations";
+            "lines_cut": self.cut, "Lines longer than tail.max_line, of which the end is missing";
+            "lines_skipped": self.header_lines,
+                "Lines passed over as their file's header (skip_header_lines)";
+            "lines_malformed": self.malformed,
+                "Lines that are not in their route's format; their text is kept as it is";
+            "own_log_lines": self.own_log_lines,
+                "Lines of kinetail's own log in followed files, which are left out";
+            "lines_unfinished": self.unfinished, "Split lines whose last part never came";
+            "multiline_limited": self.limited,
+                "Records that ended at max_size or max_lines of their route's multiline, with more to come";
+            "rate_limit_pauses": self.rate_pauses,
+                "Times that a file waited because of its route's rate_limit";
+            "rate_limit_dropped_messages": self.rate_dropped,
+                "Messages given up because of their route's rate_limit (when_exceeded: drop)";
+            "groups_set_aside": self.groups_set_aside,
+                "Files whose unfinished lines were given up above tail.group_memory, to be read again";
+            "messages_invalid_utf8": self.invalid_utf8, "Messages in which bytes were replaced by U+FFFD";
+            "fields_renamed": self.renamed_fields, "Parsed fields that carried a name of the record's own";
+            "frames": self.frames, "Frames appended to buffers";
+            "rotations": self.rotations, "Files that were renamed or deleted";
+            "truncations": self.truncations, "Files whose content was truncated or replaced";
+            "files_vanished": self.vanished,
+                "Files whose content was gone before kinetail had read it to its end";
+            "files_abandoned": self.abandoned,
+                "Deleted files left unread because of tail.max_held_deleted or tail.max_open_files";
+            "journal_entries_gone": self.entries_gone,
+                "Entries of the journal that were removed before kinetail had read them: at most so many, of all units";
+            "repairs": self.repairs, "Parts of files read once more because a chunk was damaged";
+            "repairs_impossible": self.unrepaired, "Damaged parts whose file is gone: their lines are lost";
+            "checkpoints": self.checkpoints, "Checkpoints written";
+            "sync_failures": self.sync_failures, "Syncs or checkpoints that failed";
+            "abandoned_bytes": self.abandoned_bytes, "Bytes of deleted files left unread";
+            "rate_limit_dropped_bytes": self.rate_dropped_bytes,
+                "Bytes of messages given up because of their route's rate_limit";
+            "lines": self.route_lines, "Lines read";
+            "read_bytes": self.route_bytes, "Bytes read";
+            "step_failures": self.step_failures, "Messages on which a process step could not be done";
+            "messages_dropped": self.dropped,
+                "Messages that a process step dropped, or that no destination of their route wanted";
+            "messages_redacted": self.redacted, "Messages in which a redact step took something out";
+            "sync_duration_seconds": self.sync_duration.0,
+                "How long syncing the buffers and writing the checkpoint took, together";
+            "open_files": self.open_files, "Files that are open";
+            "behind_bytes": self.behind, "Bytes in open files that some destination has not read yet";
+        });
     }
 }

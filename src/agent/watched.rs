@@ -1,14 +1,9 @@
 //! What the agent tells of itself while it runs.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 use tokio::sync::mpsc::WeakUnboundedSender;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::info;
@@ -17,21 +12,17 @@ use super::delivery::Order;
 use super::gauges::Gauges;
 use super::glance::Glance;
 use super::limits::RateLimits;
+use super::losses::Losses;
 use super::rates::{self, Rates};
 use super::standing::Standing;
 use super::status::{Running, kind_and_target};
 use super::top_files::TopFiles;
 use super::totals::{RouteTotals, Totals};
-use crate::buffer::{DeadLetterStats, DeadLetters, Queue, QueueStats};
+use crate::buffer::{DeadLetters, Queue, QueueStats};
 use crate::config::{Config, DestinationConfig};
 use crate::deliver::DestinationMetrics;
 use crate::source::{DestinationName, RouteName};
 use crate::telemetry::{Summary, Sums, Suppressed};
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByDestination {
-    destination: String,
-}
 
 /// Everything that can be looked at from outside. Clones look at the same.
 #[derive(Clone)]
@@ -42,8 +33,7 @@ pub(super) struct Watched {
     pub(super) glance: Glance,
     pub(super) running: Running,
     pub(super) rates: Rates,
-    buffer: BufferMetrics,
-    dead: DeadLetterMetrics,
+    losses: Losses,
     gauges: Gauges,
     limits: RateLimits,
     top_files: TopFiles,
@@ -97,84 +87,6 @@ impl WatchedRoute {
     }
 }
 
-/// Why records were given up.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByCause {
-    destination: String,
-    reason: &'static str,
-}
-
-#[derive(Clone, Default)]
-struct BufferMetrics {
-    bytes: Family<ByDestination, Gauge>,
-    records: Family<ByDestination, Gauge>,
-    chunks: Family<ByDestination, Gauge>,
-    oldest: Family<ByDestination, Gauge<f64, AtomicU64>>,
-    dropped: Family<ByCause, Counter>,
-    dropped_bytes: Family<ByCause, Counter>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByReason {
-    destination: String,
-    reason: String,
-}
-
-/// The reasons that dead letters have. Their counters exist from the start, at zero: a time series that begins with
-/// its first event shows no increase, and an alert would miss it.
-const REASONS: [&str; 5] = ["too_large", "refused", "max_attempts", "max_record_age", "panic"];
-
-#[derive(Clone, Default)]
-struct DeadLetterMetrics {
-    kept: Family<ByReason, Counter>,
-    dropped: Family<ByDestination, Counter>,
-    replayed: Family<ByDestination, Counter>,
-    bytes: Family<ByDestination, Gauge>,
-}
-
-impl DeadLetterMetrics {
-    fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "dead_letters",
-            "Records that a destination will not get, and lines that became none, by reason",
-            self.kept.clone(),
-        );
-        let sub = registry.sub_registry_with_prefix("dead_letters");
-        sub.register(
-            "dropped",
-            "Dead letters given up because they were at their limit",
-            self.dropped.clone(),
-        );
-        sub.register(
-            "replayed",
-            "Dead letters that were put into the buffer again, and are none any more",
-            self.replayed.clone(),
-        );
-        sub.register_with_unit(
-            "size",
-            "Bytes that a destination's dead letters take on disk, as far as they were looked at",
-            Unit::Bytes,
-            self.bytes.clone(),
-        );
-    }
-
-    fn refresh(&self, destination: &str, stats: &DeadLetterStats) {
-        let by = ByDestination { destination: destination.to_owned() };
-        self.bytes.get_or_create(&by).set(i64::try_from(stats.bytes).unwrap_or(i64::MAX));
-        let dropped = self.dropped.get_or_create(&by);
-        rise_to(&dropped, stats.dropped);
-        rise_to(&self.replayed.get_or_create(&by), stats.replayed);
-        let kept = |reason: &str| {
-            let by = ByReason { destination: destination.to_owned(), reason: reason.to_owned() };
-            self.kept.get_or_create_owned(&by)
-        };
-        REASONS.iter().for_each(|reason| drop(kept(reason)));
-        for (reason, count) in &stats.kept {
-            rise_to(&kept(reason), *count);
-        }
-    }
-}
-
 impl Watched {
     /// `top_files` is how many files have metrics of their own.
     pub(super) fn new(
@@ -184,39 +96,8 @@ impl Watched {
         top_files: usize,
         registry: &mut Registry,
     ) -> Self {
-        let buffer = BufferMetrics::default();
-        let sub = registry.sub_registry_with_prefix("buffer");
-        sub.register_with_unit(
-            "size",
-            "Bytes that a destination's buffer takes on disk",
-            Unit::Bytes,
-            buffer.bytes.clone(),
-        );
-        sub.register(
-            "records",
-            "Records in a destination's buffer that it has not acknowledged",
-            buffer.records.clone(),
-        );
-        sub.register("chunks", "Chunk files in a destination's buffer", buffer.chunks.clone());
-        sub.register_with_unit(
-            "oldest",
-            "Age of the oldest record that waits in a destination's buffer",
-            Unit::Seconds,
-            buffer.oldest.clone(),
-        );
-        sub.register(
-            "dropped_records",
-            "Records given up because the buffer was full, or because somebody purged it",
-            buffer.dropped.clone(),
-        );
-        sub.register_with_unit(
-            "dropped",
-            "Bytes of the chunks that were given up with them",
-            Unit::Bytes,
-            buffer.dropped_bytes.clone(),
-        );
-        let dead = DeadLetterMetrics::default();
-        dead.register(registry);
+        let losses = Losses::default();
+        losses.register(registry);
         let gauges = Gauges::default();
         gauges.register(registry);
         let limits = RateLimits::default();
@@ -230,8 +111,7 @@ impl Watched {
             glance,
             running,
             rates: Rates::default(),
-            buffer,
-            dead,
+            losses,
             gauges,
             limits,
             top_files,
@@ -263,11 +143,6 @@ impl Watched {
     pub(super) fn forget(&self, gone: &[DestinationName]) {
         lock(&self.destinations).retain(|to| !gone.contains(to.queue.name()));
         for name in gone {
-            let by = ByDestination { destination: name.to_string() };
-            self.buffer.bytes.remove(&by);
-            self.buffer.records.remove(&by);
-            self.buffer.chunks.remove(&by);
-            self.buffer.oldest.remove(&by);
             self.gauges.forget(name);
         }
     }
@@ -301,22 +176,7 @@ impl Watched {
     fn measure(&self) {
         self.gauges.refresh(self);
         for WatchedDestination { queue, letters, .. } in self.destinations() {
-            self.dead.refresh(queue.name().as_str(), &letters.stats());
-            let by = ByDestination { destination: queue.name().to_string() };
-            let stats = queue.stats();
-            let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-            self.buffer.bytes.get_or_create(&by).set(signed(stats.bytes));
-            self.buffer.records.get_or_create(&by).set(signed(stats.records));
-            self.buffer.chunks.get_or_create(&by).set(signed(stats.chunks));
-            self.buffer.oldest.get_or_create(&by).set(age(&stats).as_secs_f64());
-            for (reason, records, bytes) in [
-                ("full", stats.dropped_records, stats.dropped_bytes),
-                ("purge", stats.purged_records, stats.purged_bytes),
-            ] {
-                let by = ByCause { destination: by.destination.clone(), reason };
-                rise_to(&self.buffer.dropped.get_or_create(&by), records);
-                rise_to(&self.buffer.dropped_bytes.get_or_create(&by), bytes);
-            }
+            self.losses.show(queue.name(), &queue.stats(), &letters.stats());
         }
     }
 
@@ -402,58 +262,10 @@ fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
     what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Shows what was counted elsewhere. Several may look at once, and none of them counts it twice.
-fn rise_to(counter: &Counter, total: u64) {
-    counter.inner().fetch_max(total, Ordering::Relaxed);
-}
-
 /// What the rates of reading are kept under.
 const READING: &str = "reading";
 
 /// Of the oldest record that waits.
 pub(super) fn age(stats: &QueueStats) -> Duration {
     stats.oldest.and_then(|oldest| SystemTime::now().duration_since(oldest).ok()).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_reason_of_dead_letters_has_a_counter_before_there_is_a_letter() {
-        let mut registry = Registry::with_prefix("kinetail");
-        let metrics = DeadLetterMetrics::default();
-        metrics.register(&mut registry);
-        let mut stats = DeadLetterStats::default();
-        metrics.refresh("archive", &stats);
-        stats.kept.insert("refused".into(), 3);
-        metrics.refresh("archive", &stats);
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-        for (reason, count) in [("panic", 0), ("refused", 3)] {
-            let line =
-                format!(r#"kinetail_dead_letters_total{{destination="archive",reason="{reason}"}} {count}"#);
-            assert!(text.lines().any(|found| found == line), "{line}\nis not in\n{text}");
-        }
-    }
-
-    #[test]
-    fn what_several_look_at_at_once_is_counted_once() {
-        let counters: Vec<Counter> = (0..5000).map(|_| Counter::default()).collect();
-        let here = AtomicU64::new(0);
-        let look = || {
-            for (counter, both) in counters.iter().zip((2..).step_by(2)) {
-                here.fetch_add(1, Ordering::SeqCst);
-                while here.load(Ordering::SeqCst) < both {
-                    std::thread::yield_now();
-                }
-                rise_to(counter, 7);
-            }
-        };
-        std::thread::scope(|threads| {
-            threads.spawn(look);
-            look();
-        });
-        assert!(counters.iter().all(|counter| counter.get() == 7));
-    }
 }

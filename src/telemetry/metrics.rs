@@ -8,8 +8,10 @@ use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 use rustix::time::{ClockId, clock_gettime};
+
+use crate::metric::register;
 
 /// A registry for the process: every name begins with `kinetail_`.
 pub fn registry() -> Registry {
@@ -37,12 +39,13 @@ impl Default for ProcessMetrics {
         let start = Gauge::<f64, AtomicU64>::default();
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         start.set(since.as_secs_f64());
-        let help = "Time that all threads spent on a CPU, in user and system mode";
-        registry.register_with_unit("cpu", help, Unit::Seconds, cpu.clone());
-        registry.register_with_unit("resident_memory", "Memory in RAM", Unit::Bytes, memory.clone());
-        registry.register("open_fds", "Open file descriptors", open_fds.clone());
-        registry.register("max_fds", "The most file descriptors that may be open", max_fds.clone());
-        registry.register_with_unit("start_time", "When it started, since 1970", Unit::Seconds, start);
+        register!(&mut registry, {
+            "cpu_seconds": cpu, "Time that all threads spent on a CPU, in user and system mode";
+            "resident_memory_bytes": memory, "Memory in RAM";
+            "open_fds": open_fds, "Open file descriptors";
+            "max_fds": max_fds, "The most file descriptors that may be open";
+            "start_time_seconds": start, "When it started, since 1970";
+        });
         Self { registry, cpu, memory, open_fds, max_fds }
     }
 }

@@ -27,6 +27,7 @@ use tracing::{info, warn};
 
 use super::watched::Watched;
 use crate::deliver::{Class, CloudWatch, CloudWatchClient, Failure, HttpClients, batches};
+use crate::metric::register;
 use crate::telemetry::metrics::ProcessMetrics;
 use round::{Point, Sent};
 
@@ -51,17 +52,10 @@ impl CloudWatchMetrics {
         let requests = Family::<ByOutcome, Counter>::default();
         let of = |outcome| requests.get_or_create_owned(&ByOutcome { outcome });
         let made = Self { taken: of("taken"), failed: of("failed"), metrics: Counter::default() };
-        let sub = registry.sub_registry_with_prefix("cloudwatch");
-        sub.register(
-            "requests",
-            "Calls of CloudWatch's PutMetricData, by outcome: taken or failed",
-            requests,
-        );
-        sub.register(
-            "metrics",
-            "Metrics that CloudWatch took, each time that it was sent",
-            made.metrics.clone(),
-        );
+        register!(registry, {
+            "cloudwatch_requests": requests, "Calls of CloudWatch's PutMetricData, by outcome: taken or failed";
+            "cloudwatch_metrics": made.metrics, "Metrics that CloudWatch took, each time that it was sent";
+        });
         made
     }
 }

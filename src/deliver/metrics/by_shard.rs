@@ -3,46 +3,30 @@
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::registry::{Registry, Unit};
 
 use super::super::settled::Settled;
 use super::super::shards::Shard;
+use crate::metric::families;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByShard {
+pub(super) struct ByShard {
     destination: String,
     shard: String,
 }
 
-/// What went to the shards of data streams.
-#[derive(Clone, Debug, Default)]
-pub(super) struct ByShards {
-    taken: Family<ByShard, Counter>,
-    bytes: Family<ByShard, Counter>,
-    throttled: Family<ByShard, Counter>,
+families! {
+    /// What went to the shards of data streams.
+    pub(super) struct ByShards by ByShard => OfShard {
+        taken: Counter, "shard_entries",
+            "Records of the service that a shard took; of a destination's shards beyond 64 together under other";
+        bytes: Counter, "shard_bytes",
+            "Bytes of the records that a shard took, partition keys counted, before base64";
+        throttled: Counter, "shard_throttled_entries",
+            "Records of the service that a shard refused because it was sent too much";
+    }
 }
 
 impl ByShards {
-    pub(super) fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "shard_entries",
-            "Records of the service that a shard took; of a destination's shards beyond 64 together under other",
-            self.taken.clone(),
-        );
-        registry.register_with_unit(
-            "shard",
-            "Bytes of the records that a shard took, partition keys counted, before base64",
-            Unit::Bytes,
-            self.bytes.clone(),
-        );
-        registry.register(
-            "shard_throttled_entries",
-            "Records of the service that a shard refused because it was sent too much",
-            self.throttled.clone(),
-        );
-    }
-
     /// Counts what an answer says of the shards.
     pub(super) fn count(&self, destination: &str, settled: &Settled) {
         let by = |shard: Option<&Shard>| ByShard {
@@ -50,22 +34,21 @@ impl ByShards {
             shard: shard.map_or_else(|| "other".to_owned(), Shard::to_string),
         };
         for shard in &settled.silent_shards {
-            let by = by(Some(shard));
-            self.taken.remove(&by);
-            self.bytes.remove(&by);
-            self.throttled.remove(&by);
+            self.remove(&by(Some(shard)));
         }
         for (shard, count) in &settled.shards {
-            let by = by(shard.as_ref());
-            self.taken.get_or_create(&by).inc_by(count.taken);
-            self.bytes.get_or_create(&by).inc_by(count.bytes);
-            self.throttled.get_or_create(&by).inc_by(count.throttled);
+            let of = self.of(&by(shard.as_ref()));
+            of.taken.inc_by(count.taken);
+            of.bytes.inc_by(count.bytes);
+            of.throttled.inc_by(count.throttled);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use prometheus_client::registry::Registry;
+
     use super::super::super::shards::ShardCount;
     use super::*;
 

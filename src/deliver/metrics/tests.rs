@@ -78,9 +78,13 @@ fn a_request_that_fails_as_a_whole_is_a_service_error_unless_it_is_throttled() {
         let failure = Failure::from_service(code, "", status);
         let settled = dispatcher.answered(request.id, Outcome::Failed(failure).into(), now);
         archive.answered(&request, &settled, Duration::ZERO);
-        assert_eq!((archive.service_errors.get(), archive.throttled.get()), (errors, throttled), "{code}");
+        assert_eq!(
+            (archive.series.service_errors.get(), archive.series.throttled.get()),
+            (errors, throttled),
+            "{code}"
+        );
     }
-    assert_eq!(archive.delivered_entries.get(), 0);
+    assert_eq!(archive.series.delivered_entries.get(), 0);
 }
 
 #[test]
