@@ -217,7 +217,7 @@ impl PodStore {
 
     /// A list of pods is complete: whoever was not in it is gone.
     pub(super) fn list_ends(&self, now: Instant) {
-        self.change(|state, _| {
+        let nobody = self.change(|state, _| {
             let listed = std::mem::take(&mut state.listed);
             for (uid, kept) in &mut state.pods {
                 if !listed.contains(uid) && kept.deleted.is_none() {
@@ -226,7 +226,16 @@ impl PodStore {
             }
             state.expire(now);
             (state.complete, state.expects_pods) = (true, false);
+            listed.is_empty().then(|| state.node.clone())
         });
+        if let Some(node) = nobody {
+            // This process is mostly a pod of the node itself.
+            warn!(
+                event = "kubernetes_no_pods",
+                node,
+                "the API knows no pods of the node {node:?}; if there are some, kubernetes.node has to be the node's name as                  the API says it (spec.nodeName of its pods)"
+            );
+        }
         self.synced();
         self.0.metrics.listed("pods");
     }

@@ -43,14 +43,24 @@ impl Draft {
 
     /// Something of the section `tail`, which is for all files.
     pub(super) fn tail(&mut self, key: &str, value: Value) {
-        let at = self.top.iter().position(|entry| entry.key == "tail");
+        self.section("tail", "For all files: the last of what inputs say.", key, value);
+    }
+
+    /// Something of the section `kubernetes`, which is for all pods.
+    pub(super) fn kubernetes(&mut self, key: &str, value: Value) {
+        let comment =
+            "For all pods: the last of what filters say. The node is the one that the DaemonSet names.";
+        self.section("kubernetes", comment, key, value);
+    }
+
+    fn section(&mut self, name: &str, comment: &str, key: &str, value: Value) {
+        let at = self.top.iter().position(|entry| entry.key == name);
         let at = at.unwrap_or_else(|| {
-            let comment = "For all files: the last of what inputs say.";
-            self.top.push(Entry::commented(comment, "tail", json!({})));
+            self.top.push(Entry::commented(comment, name, json!({})));
             self.top.len() - 1
         });
-        if let Some(Entry { node: Node::Value(Value::Object(tail)), .. }) = self.top.get_mut(at) {
-            tail.insert(key.to_owned(), value);
+        if let Some(Entry { node: Node::Value(Value::Object(section)), .. }) = self.top.get_mut(at) {
+            section.insert(key.to_owned(), value);
         }
     }
 

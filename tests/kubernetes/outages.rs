@@ -159,3 +159,14 @@ async fn over_tls_only_an_api_is_asked_whose_certificate_is_known() {
     assert_eq!(node.told(&node.web, 2).await[1]["owner_name"], "web");
     agent.terminate().await;
 }
+
+#[tokio::test]
+async fn a_node_without_pods_is_told_since_its_name_may_be_wrong() {
+    let node = Node::with("1h", "").await;
+    node.api.pod(&node.pod());
+    let config = node.scene.config().replace("node: node-1", "node: elsewhere");
+    let agent = Agent::start(&config, &node.scene.root());
+    let said = agent.logged("\"kubernetes_no_pods\"").await;
+    assert!(said.contains("elsewhere") && said.contains("kubernetes.node"), "{said}");
+    agent.terminate().await;
+}

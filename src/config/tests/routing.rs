@@ -44,6 +44,14 @@ fn labels_are_asked_for_only_where_the_api_is() {
 }
 
 #[test]
+fn a_node_of_which_nothing_is_said_is_the_host() {
+    for (node, is) in [("node-1", Some("node-1")), ("${env:NODE_NAME:-}", None)] {
+        let config = good(&format!("kubernetes:\n  node: {node}\n{}", route("to: [a, b]")));
+        assert_eq!(config.kubernetes.unwrap().node.as_deref(), is, "{node}");
+    }
+}
+
+#[test]
 fn pods_say_nothing_of_their_logs_unless_a_route_lets_them() {
     let with = |keys: &str| format!("kubernetes: {{}}\n{}", route(&format!("{keys}to: [a, b]")));
     let silent = good(&with(""));

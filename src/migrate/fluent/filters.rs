@@ -37,6 +37,7 @@ fn kubernetes(section: &Section, parsers: &Parsers, route: &mut Route, draft: &m
     let mut keys = section.taken(&KUBERNETES);
     common(&mut keys);
     route.kubernetes = true;
+    metadata(&mut keys, route, draft);
     let merge = keys.switch("merge_log", false, draft);
     let keep = keys.switch("keep_log", true, draft);
     let (under, parser) = (keys.text("merge_log_key"), keys.text("merge_parser"));
@@ -59,6 +60,39 @@ fn kubernetes(section: &Section, parsers: &Parsers, route: &mut Route, draft: &m
         }
     }
     keys.finish(draft);
+}
+
+/// What is asked of the API, and what pods may say.
+fn metadata(keys: &mut Taken<'_>, route: &mut Route, draft: &mut Draft) {
+    draft.kubernetes("node", json!("${env:NODE_NAME}"));
+    // Where it is in a pod nothing has to be said.
+    let own = |text: &String| {
+        !text.starts_with("https://kubernetes.default")
+            && !text.starts_with("/var/run/secrets/kubernetes.io/")
+    };
+    let mut api = Map::new();
+    for (key, ours) in [("kube_url", "url"), ("kube_ca_file", "ca_file"), ("kube_token_file", "token_file")] {
+        api.extend(keys.text(key).filter(own).map(|text| (ours.to_owned(), json!(text))));
+    }
+    if !api.is_empty() {
+        draft.kubernetes("api", Value::Object(api));
+    }
+    for (key, usual, ours) in [
+        ("labels", true, "labels"),
+        ("annotations", true, "annotations"),
+        ("namespace_labels", false, "namespace_labels"),
+    ] {
+        let wanted = keys.switch(key, usual, draft);
+        draft.kubernetes(ours, if wanted { json!(["*"]) } else { json!([]) });
+    }
+    draft.kubernetes("node_labels", json!([]));
+    let owner = keys.switch("owner_references", false, draft);
+    draft.kubernetes("owner", json!(owner));
+    for (key, wish) in [("k8s-logging.exclude", "exclude"), ("k8s-logging.parser", "parser")] {
+        if keys.switch(key, false, draft) && !route.annotations.contains(&wish) {
+            route.annotations.push(wish);
+        }
+    }
 }
 
 fn parser(section: &Section, parsers: &Parsers, route: &mut Route, draft: &mut Draft) {

@@ -24,6 +24,8 @@ pub(super) struct Route {
     pub(super) of_containers: bool,
     /// Something of the kubernetes filter's is wanted.
     pub(super) kubernetes: bool,
+    /// What pods may say of their logs.
+    pub(super) annotations: Vec<&'static str>,
     /// Only the text is sent.
     pub(super) raw: bool,
     /// Languages whose stack traces are joined.
@@ -91,6 +93,9 @@ pub(super) fn translate(source: &Source, input: &Section, parsers: &Parsers, dra
     to.dedup();
     if !route.pods.is_empty() {
         entries.push(Entry::new("match", Value::Object(route.pods.clone())));
+    }
+    if !route.annotations.is_empty() {
+        entries.push(Entry::new("annotations", json!(route.annotations)));
     }
     if format != "plain" {
         entries.push(Entry::new("format", format));
