@@ -115,6 +115,7 @@ fn labels_are_said_on_the_command_line() {
         let tried = kinetail(root.path(), &[&["try", "--path", POD], label].concat(), "{}\n");
         let told = text(&tried.stdout);
         assert!(tried.status.success() && told.contains(says), "{label:?} {told}");
+        assert!(!told.contains(": and route"), "one route takes it: {told}");
     }
     let wrong = kinetail(root.path(), &["try", "--path", POD, "--label", "team"], "");
     assert_eq!(wrong.status.code(), Some(2));

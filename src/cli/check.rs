@@ -321,6 +321,25 @@ tests:
     }
 
     #[test]
+    fn what_labels_decide_is_not_told_as_if_it_were_known() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pod = folder.path().join("shop_web-1_0b1c2d3e-4f50-6172-8394-a5b6c7d8e9f0/app");
+        fs::create_dir_all(&pod).expect("made");
+        fs::write(pod.join("0.log"), "").expect("written");
+        let (_, out, _) = check(
+            folder.path(),
+            "destinations: {d: {type: directory, path: out}}
+kubernetes: {}
+routes:
+  - {name: team, files: 'ROOT/*/*/*.log', match: {labels: {team: a}}, to: d}
+  - {name: all, files: 'ROOT/*/*/*.log', to: d}
+",
+        );
+        assert!(out.contains("team: 1 file, if their pods have the labels that it asks for\n"), "{out}");
+        assert!(out.contains("all: 1 file\n"), "{out}");
+    }
+
+    #[test]
     fn the_configurations_tests_are_run_and_a_failure_is_told() {
         let folder = tempfile::tempdir().expect("a folder");
         let text = "destinations: {d: {type: directory, path: out}}

@@ -63,17 +63,19 @@ impl Config {
         path: &std::path::Path,
         pods: &PodStore,
     ) -> Vec<RouteConfig> {
-        if first.journal.is_some() {
-            return Vec::new();
-        }
-        let selections: Vec<_> = self.routes.iter().map(|route| route.selection_with(pods)).collect();
-        let further = routes_of(&selections, path).into_iter().map(|route| &self.routes[route]);
+        let later = self.routes.iter().skip_while(|route| route.name != first.name).skip(1);
+        let mut goes_on = first.go_on;
+        let further = later.filter(|route| {
+            let takes = goes_on && route.selection_with(pods).verdict(path) != Verdict::Leaves;
+            goes_on &= !takes || route.go_on;
+            takes
+        });
         let as_first = |route: &RouteConfig| RouteConfig {
             decoding: first.decoding.clone(),
             skip_header_lines: first.skip_header_lines,
             ..route.clone()
         };
-        further.filter(|route| route.name != first.name).map(as_first).collect()
+        further.map(as_first).collect()
     }
 }
 
@@ -150,9 +152,12 @@ impl RouteConfig {
         self.pods.as_ref().is_some_and(|pods| !pods.labels.is_empty())
     }
 
-    /// Which files it takes, as far as paths tell: labels may be any.
+    /// Which files it takes, as far as paths tell; which it takes by labels is not known.
     pub fn selection(&self) -> Selection {
-        self.selection_by(self.pods.clone().map(|pods| Only::those(move |path| pods.matches(path))))
+        let Some(pods) = self.pods.clone() else { return self.selection_by(None) };
+        let (by_labels, rule) = (self.asks_for_labels(), pods.rule());
+        let only = Only::those(move |path| pods.matches(path));
+        self.selection_by(Some(if by_labels { only.once_known(&rule, |_| Verdict::Unknown) } else { only }))
     }
 
     /// Which files it takes, as discovery wants to know it.

@@ -150,6 +150,7 @@ impl PodStore {
 
     /// Begins to know pods as these settings want it, or ceases to. What was known stays as far as it is wanted.
     pub fn follow(&self, wanted: &Wanted) {
+        self.0.metrics.up.set(0);
         let (settings, node) = wanted.clone().unzip();
         self.change(|state, stamp| {
             let same = state.settings.as_ref().map(|settings| &settings.fields)

@@ -192,6 +192,44 @@ async fn what_is_lost_with_a_deleted_file_whose_labels_never_came_is_counted_and
 }
 
 #[tokio::test]
+async fn a_kill_forgets_no_decision_and_makes_none() {
+    let node = Node::with("1h", "").await;
+    let other = Container::of_pod("other");
+    node.api.pod(&node.pod().label("team", "checkout"));
+    let config = by_team(&node, "");
+    let mut log = node.log();
+    log.lines(2);
+    let agent = Agent::start(&config, &node.scene.root());
+    arrived(&node, AUDIT, 2).await;
+    // Of this one nothing is known yet when the process dies.
+    node.api.away(true);
+    agent.logged("kubernetes_api_unavailable").await;
+    let mut second = Writer::container(&node.scene.root(), &other, Format::Crio);
+    second.lines(2);
+    until(async || agent.metric("kinetail_kubernetes_files_waiting").await == 1.0).await;
+    agent.kill().await;
+    let agent = Agent::start(&config, &node.scene.root());
+    agent.logged("kubernetes_api_unavailable").await;
+    log.lines(1);
+    // A request whose answer was not noted before the kill may be made again, under the same ids.
+    let ids = |stream: &str| -> BTreeSet<String> {
+        let records = node.scene.records(stream);
+        records.iter().map(|record| record["record_id"].as_str().expect("an id").to_owned()).collect()
+    };
+    node.scene.endpoint.wait_until(|account| account.stream(AUDIT).json().count() >= 3).await;
+    until(async || ids(AUDIT).len() == 3).await;
+    assert!(node.scene.records(ARCHIVE).is_empty());
+    node.api.pod(&PodObject::of(&other));
+    node.api.away(false);
+    arrived(&node, ARCHIVE, 2).await;
+    assert_eq!(
+        (pods_of(&node, AUDIT), pods_of(&node, ARCHIVE)),
+        ([node.web.pod.clone()].into(), [other.pod.clone()].into())
+    );
+    agent.terminate().await;
+}
+
+#[tokio::test]
 async fn conditions_ask_for_what_is_known_and_not_for_what_a_line_says() {
     let node = Node::with("1h", "").await;
     let other = Container::of_pod("other");

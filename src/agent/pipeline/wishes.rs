@@ -80,8 +80,7 @@ impl Own {
 /// parse; where there is none it comes first. None takes the first away.
 fn steps_with(steps: &[Step], parser: Option<Parser>) -> Vec<Step> {
     let mut steps = steps.to_vec();
-    let of_text = |step: &Step| matches!(&step.action, Action::Parse(parse) if parse.field.is_none());
-    let at = steps.iter().position(of_text);
+    let at = parser_of_text(&steps);
     let own = parser.map(|parser| match at.map(|at| &steps[at]) {
         Some(Step { action: Action::Parse(parse), on_error, error_field, .. }) => Step {
             action: Action::Parse(Parse { parser, types: Vec::new(), ..parse.clone() }),
@@ -116,25 +115,30 @@ impl Plan {
     /// has no place for behind all that it has.
     pub(super) fn take_counts(&self) -> Vec<StepCounts> {
         let mut all = self.chain.take_counts();
-        for (_, chain) in &self.own.chains {
-            let more = chain.len().cmp(&self.chain.len());
-            all.extend(chain.take_counts().into_iter().map(|counts| match more {
-                std::cmp::Ordering::Equal => counts,
-                std::cmp::Ordering::Greater if counts.step == 0 => {
-                    StepCounts { step: self.chain.len() + 1, ..counts }
-                }
-                std::cmp::Ordering::Greater => StepCounts { step: counts.step - 1, ..counts },
-                std::cmp::Ordering::Less => StepCounts { step: self.place_without(counts.step), ..counts },
-            }));
+        for (parser, chain) in &self.own.chains {
+            let place = |counts: StepCounts| StepCounts {
+                step: place_of(counts.step, &self.own.steps, parser.is_some()),
+                ..counts
+            };
+            all.extend(chain.take_counts().into_iter().map(place));
         }
         all
     }
+}
 
-    /// The place in the route of a step of the chain that lacks the first parser of the text.
-    fn place_without(&self, step: usize) -> usize {
-        let of_text = |step: &Step| matches!(&step.action, Action::Parse(parse) if parse.field.is_none());
-        let left_out = self.own.steps.iter().position(of_text).unwrap_or(usize::MAX);
-        step + usize::from(step >= left_out)
+/// The place of a route's parser of the text.
+fn parser_of_text(steps: &[Step]) -> Option<usize> {
+    let of_text = |step: &Step| matches!(&step.action, Action::Parse(parse) if parse.field.is_none());
+    steps.iter().position(of_text)
+}
+
+/// The place in a route of a step of the chain in which a parser stands for the route's own, or none does.
+fn place_of(step: usize, steps: &[Step], parses: bool) -> usize {
+    match (parser_of_text(steps), parses) {
+        (Some(_), true) | (None, false) => step,
+        (Some(left_out), false) => step + usize::from(step >= left_out),
+        // Behind it stands `to`.
+        (None, true) => step.checked_sub(1).unwrap_or(steps.len() + 1),
     }
 }
 
@@ -345,6 +349,20 @@ mod tests {
             ..parse(Parser::Json)
         };
         assert_eq!(steps_with(std::slice::from_ref(&of_field), Some(Parser::Klog))[1], of_field);
+    }
+
+    #[test]
+    fn steps_count_at_their_places_in_the_route_whatever_parser_was_chosen() {
+        let remove = || Step { action: Action::Remove(vec!["a".into()]), ..parse(Parser::Json) };
+        let with_parser = [remove(), parse(Parser::Json), remove()];
+        let places = |steps: &[Step], parser: Option<Parser>| -> Vec<usize> {
+            let parses = parser.is_some();
+            (0..steps_with(steps, parser).len()).map(|step| place_of(step, steps, parses)).collect()
+        };
+        assert_eq!(places(&with_parser, Some(Parser::Klog)), [0, 1, 2]);
+        assert_eq!(places(&with_parser, None), [0, 2]);
+        assert_eq!(places(&[remove()], Some(Parser::Klog)), [2, 0]);
+        assert_eq!(places(&[remove()], None), [0]);
     }
 
     #[test]
