@@ -172,6 +172,9 @@ async fn what_is_lost_with_a_deleted_file_whose_labels_never_came_is_counted_and
     let agent = Agent::start(&config, &node.scene.root());
     agent.logged("\"ready\"").await;
     until(async || agent.metric("kinetail_kubernetes_files_waiting").await == 2.0).await;
+    let status = agent.status().await;
+    let states = status["files"].as_array().expect("files").iter().map(|file| &file["state"]);
+    assert_eq!(states.collect::<Vec<_>>(), ["unrouted", "unrouted"]);
     log.delete_pod();
     agent.logged("\"rotated\"").await;
     let said = agent.terminate().await.lines;

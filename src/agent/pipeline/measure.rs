@@ -74,6 +74,8 @@ impl Pipeline {
             incarnation: entry.incarnation.to_string(),
             state: if !view.open {
                 FileState::Waiting
+            } else if entry.unrouted {
+                FileState::Unrouted
             } else if self.blocked.contains(&entry.incarnation) {
                 FileState::Blocked
             } else if self.limited.contains_key(&entry.incarnation) {

@@ -177,6 +177,8 @@ pub enum FileState {
     Waiting,
     /// It was renamed or deleted, and is read to its end.
     Rotated,
+    /// Which route takes it is not known before labels of its pod are: it is held and not read.
+    Unrouted,
 }
 
 impl FileState {
@@ -189,6 +191,7 @@ impl FileState {
             Self::RateLimited => "rate limited",
             Self::Waiting => "waiting",
             Self::Rotated => "rotated",
+            Self::Unrouted => "unrouted",
         }
     }
 }
