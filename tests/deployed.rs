@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use support::container::{Container, Mount, possible};
 use support::endpoint::{Endpoint, Marker, Settings, Stream, patiently};
+use support::kubernetes::{Api, PodObject};
 use support::logs::{self, Writer};
 use support::process::Process;
 
@@ -297,6 +298,37 @@ async fn the_daemonset_reads_pods_as_user_0_without_capabilities_and_an_update_l
     assert_eq!(record["host"], NODE);
     assert_eq!(record["kubernetes"]["namespace_name"], "shop");
     assert_eq!(mode(&node.on("/var/lib/kinetail/node-id")) & 0o077, 0, "what is in data_dir is its own");
+}
+
+#[tokio::test]
+async fn the_daemonset_asks_the_api_of_its_cluster_as_its_service_account() {
+    if !possible() {
+        return;
+    }
+    let api = Api::tls().await;
+    let labels = serde_json::json!({"topology.kubernetes.io/zone": "eu-central-1b"});
+    api.put("nodes", serde_json::json!({"metadata": {"name": NODE, "labels": &labels}}));
+    let app = logs::Container::of_pod("app");
+    api.pod(&PodObject { node: NODE.into(), ..PodObject::of(&app) });
+    let mut node = Node::with("local.yaml");
+    // It shares the network with the API, and so the port with whoever else runs on this machine.
+    node.config = node.config.replace("0.0.0.0:9602", "127.0.0.1:0");
+    let mut container = Container { own_network: false, files: api.account(), ..node.container() };
+    container.environment.extend(api.variables());
+    let pod = node.start(&container, 1).await;
+    api.asked("pods are watched", |requests| {
+        requests.iter().any(|one| one.path == "/api/v1/pods" && one.is_watch())
+    })
+    .await;
+    let mut writer = Writer::container(&node.on("/var/log"), &app, logs::Format::Crio);
+    writer.lines(5);
+    pod.has_delivered(5).await;
+    pod.terminate().await;
+    let records = node.records("/var/spool/kinetail");
+    let told = &records[0]["kubernetes"];
+    assert_eq!((&told["owner_name"], &told["host"]), (&"web".into(), &NODE.into()));
+    assert_eq!(told["node_labels"], labels);
+    exactly_once(&records, &[writer]);
 }
 
 #[tokio::test]

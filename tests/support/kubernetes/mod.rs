@@ -127,6 +127,25 @@ impl Api {
         api
     }
 
+    /// The variables by which a pod is told where this server is.
+    pub fn variables(&self) -> [(String, String); 2] {
+        [
+            ("KUBERNETES_SERVICE_HOST".into(), self.address.ip().to_string()),
+            ("KUBERNETES_SERVICE_PORT".into(), self.address.port().to_string()),
+        ]
+    }
+
+    /// The files of a pod's service account.
+    pub fn account(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let certificates = self.certificates.as_ref().expect("in a cluster it is asked over TLS");
+        let ca = std::fs::read(certificates.ca_bundle()).expect("its certificate");
+        vec![
+            ("/var/run/secrets/kubernetes.io/serviceaccount/token", TOKEN.into()),
+            ("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt", ca),
+            ("/var/run/secrets/kubernetes.io/serviceaccount/namespace", b"kinetail".to_vec()),
+        ]
+    }
+
     /// Lines of YAML that configure it, under `kubernetes`, of which these are more.
     pub fn config(&self, token_file: &std::path::Path, more: &str) -> String {
         std::fs::write(token_file, TOKEN).expect("the token is written");
