@@ -74,8 +74,8 @@ async fn a_watched_status_is_shown_anew_until_it_is_ended_or_kinetail_ends() {
     // A screen is cleared before the next look, and shows what has changed.
     let (screen, _) = table.line_after(screen, |line| line.starts_with(CLEAR)).await;
     table.line_after(screen, |line| line.contains(ARCHIVE)).await;
-    table.signal(Signal::INT);
-    assert_eq!(table.ended().await.status.signal(), Some(Signal::INT.as_raw()));
+    table.signal(Signal::TERM);
+    assert_eq!(table.ended().await.status.signal(), Some(Signal::TERM.as_raw()));
     agent.terminate().await;
     let ended = lines.ended().await;
     assert_eq!(ended.status.code(), Some(1));
