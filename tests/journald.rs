@@ -25,10 +25,15 @@ async fn scene(start_at: &str) -> Scene {
 fn say(journald: &mut Journald, rng: &mut Rng, count: usize) {
     for _ in 0..count {
         let number = journald.sent().len() as u64;
+        // A digit right behind the marker would be one of its own.
         let more = match rng.u8(..10) {
-            0 => (0..rng.usize(..20_000)).map(|_| rng.alphanumeric() as u8).collect(),
+            0 => b" "
+                .iter()
+                .copied()
+                .chain((0..rng.usize(..20_000)).map(|_| rng.alphanumeric() as u8))
+                .collect(),
             1 => b" and\nmore\n\nlines\n".to_vec(),
-            2 => (0..rng.usize(..300)).map(|_| rng.u8(..)).collect(),
+            2 => b" ".iter().copied().chain((0..rng.usize(..300)).map(|_| rng.u8(..))).collect(),
             _ => format!(" {}", "x".repeat(rng.usize(..100))).into_bytes(),
         };
         journald.say(Marker::new("unit", number), &more);
@@ -148,7 +153,7 @@ async fn entries_that_got_the_numbers_of_those_that_a_power_loss_took_come_under
     journald.written().await;
     let agent = scene.start().await;
     scene.exactly([&synced[..], &lost].concat()).await;
-    agent.kill().await;
+    agent.terminate().await;
     journald.kill().await;
 
     let mut journald = Journald::after_power_loss(&scene.root(), &left).await;

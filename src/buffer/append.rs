@@ -244,6 +244,8 @@ impl Appender {
             chunk.unsynced = Some(Arc::clone(&active.file));
         }
         shared.settle(state, active.number);
+        // A reader that has read all of it passes its end now: before, it cannot be let go.
+        shared.readable.notify_one();
         self.active = None;
         Ok(())
     }

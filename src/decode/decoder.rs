@@ -254,6 +254,10 @@ impl Decoder {
         if self.is_out(offset, Stream::Plain) {
             return;
         }
+        if self.is_left_out(entry) {
+            self.counts.left_out += 1;
+            return;
+        }
         self.counts.cut += u64::from(cut);
         let (time, body) = journald::parse(entry);
         if body.is_empty() {

@@ -397,4 +397,13 @@ fn marked_lines_are_left_out_in_each_format_and_whole() {
     let docker = "{\"log\":\"{\\\"instance\\\":\\\"~7\\\"}\\n\",\"stream\":\"stderr\",\"time\":\"2026-01-01T00:00:00Z\"}\n\
                   {\"log\":\"one\\n\",\"stream\":\"stderr\",\"time\":\"2026-01-01T00:00:00Z\"}\n";
     assert_eq!(without_marked(&of(Format::Docker, limits), docker), (vec!["one".into()], 1));
+    let mut journal = Decoder::of(&of(Format::Journald, limits));
+    journal.leave_out(&Marker::new("~7"));
+    let mut entries = Vec::new();
+    for (number, entry) in (1..).zip(["MESSAGE=one\n", "MESSAGE={\"instance\":\"~7\"}\nPRIORITY=6\n"]) {
+        journal.line(number, entry.as_bytes(), false, Instant::now(), |message| {
+            entries.push(message.body.to_vec())
+        });
+    }
+    assert_eq!((entries, journal.take_counts().left_out), (vec![b"MESSAGE=one\n".to_vec()], 1));
 }

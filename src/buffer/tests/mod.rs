@@ -303,6 +303,29 @@ fn a_foreign_file_and_a_chunk_of_another_destination_are_moved_away() {
 }
 
 #[tokio::test]
+async fn a_chunk_that_is_closed_to_make_room_is_let_go_though_nothing_follows_it() {
+    let bench = Bench::new(1 << 20);
+    let mut live = bench.open(None, Chain::default());
+    live.append(1, 0, 3);
+    live.reader.readable().await;
+    let runs = live.runs();
+    live.opened.queue.ack(0, &[0..3]).unwrap();
+    assert_eq!((texts(&runs), live.runs().len()), (lines(1, 0..3), 0));
+    drop(runs);
+    // What is as large as all of its room fits into an empty queue only.
+    assert!(!live.opened.appender.has_room(1 << 20));
+    tokio::select! {
+        biased;
+        () = live.reader.readable() => {}
+        () = std::future::ready(()) => panic!("the reader is told that the chunk has an end now"),
+    }
+    assert_eq!(live.runs().len(), 0);
+    let point = live.opened.queue.sync_point();
+    live.opened.queue.release(&point.release);
+    assert!(live.opened.appender.has_room(1 << 20) && bench.chunks().is_empty());
+}
+
+#[tokio::test]
 async fn waiting_for_records_ends_with_an_append() {
     let bench = Bench::new(4000);
     let mut live = bench.open(None, Chain::default());
