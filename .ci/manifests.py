@@ -3,8 +3,7 @@
 Each overlay renders to the single file that stands for it (`--render` writes those files anew), and holds with each
 component. Each resource against the schemas of three Kubernetes versions, those of the Prometheus operator against
 models made from its published ones; the configuration in each ConfigMap with `kinetail check`; each metric that an alert
-asks for against what the binary serves; and what no schema knows: that the pod offers what the configuration counts on,
-and that the SecurityContextConstraints allow the pod and not more.
+asks for against what the binary serves; and what no schema knows (deployment.py).
 """
 
 import os
@@ -19,6 +18,7 @@ import urllib.request
 import kubernetes_validate
 import yaml
 from cloudcoil.models.prometheus_operator.v1 import PodMonitor, PrometheusRule
+from deployment import check_api_access, check_container, check_network, check_scc, expect, problems
 from pydantic import ValidationError
 
 # The oldest that a supported OpenShift is built on, one between, and the newest that has schemas.
@@ -30,35 +30,7 @@ COMPONENTS = {"host-logs": OVERLAYS, "host-network": OVERLAYS, "projected-token"
 # Resources of the Prometheus operator.
 MODELS = {"PodMonitor": PodMonitor, "PrometheusRule": PrometheusRule}
 
-# Resources of OpenShift alone, whose schemas no registry has: the fields that its API reference marks as required,
-# and the others that it knows.
-SCC_REQUIRED = {
-    "allowHostDirVolumePlugin", "allowHostIPC", "allowHostNetwork", "allowHostPID", "allowHostPorts",
-    "allowPrivilegedContainer", "allowedCapabilities", "defaultAddCapabilities", "priority",
-    "readOnlyRootFilesystem", "requiredDropCapabilities", "volumes",
-}
-SCC_OPTIONAL = {
-    "apiVersion", "kind", "metadata", "allowPrivilegeEscalation", "defaultAllowPrivilegeEscalation", "fsGroup",
-    "groups", "runAsUser", "seLinuxContext", "seccompProfiles", "supplementalGroups", "users",
-}
-
 kubectl = pathlib.Path(sys.executable).parent / "kubectl"
-problems = []
-
-
-def expect(holds, what):
-    if not holds:
-        problems.append(what)
-
-
-def seconds(time):
-    """A time as kinetail's configuration writes it."""
-    number, unit = re.fullmatch(r"([\d.]+)(ms|s|m|h|d)", str(time)).groups()
-    return float(number) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}[unit]
-
-
-def under(path, folder):
-    return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
 def kustomize(folder):
@@ -141,101 +113,6 @@ def check_namespaces(resources):
         expect(namespace is None or namespace in made, f"{resource['kind']}: namespace {namespace} is not made here")
 
 
-def check_container(container, pod, config):
-    """What the configuration counts on, and what the container gives up."""
-    writable = {m["mountPath"] for m in container["volumeMounts"] if not m.get("readOnly")}
-    readable = [m["mountPath"] for m in container["volumeMounts"]]
-
-    folders = {config["data_dir"]} | {d["path"] for d in config["destinations"].values() if d["type"] == "directory"}
-    expect(writable == folders, f"writable mounts {writable} are not {folders}")
-    for route in config["routes"]:
-        for pattern in route["files"]:
-            expect(any(under(pattern, mount) for mount in readable), f"{pattern} is not mounted")
-    configured = container["args"][container["args"].index("--config") + 1]
-    expect(any(under(configured, mount) for mount in readable), f"{configured} is not mounted")
-
-    probes = [container[kind] for kind in ("startupProbe", "livenessProbe", "readinessProbe") if kind in container]
-    if "admin" in config:
-        port = int(config["admin"]["listen"].rpartition(":")[2])
-        ports = {p["name"]: p["containerPort"] for p in container["ports"]}
-        expect(probes, "an admin port, and no probe")
-        for probe in probes:
-            probed = probe["httpGet"]["port"]
-            expect(ports.get(probed, probed) == port, f"the probe asks {probed}, the admin port is {port}")
-    else:
-        expect(not probes, "probes, and no admin port")
-
-    grace = pod["terminationGracePeriodSeconds"]
-    expect(grace > seconds(config.get("drain_timeout", "20s")), f"a grace period of {grace} s is over before drain_timeout")
-
-    given = {variable["name"] for variable in container.get("env", [])}
-    for name, default in re.findall(r"\$\{env:(\w+)(:-)?", yaml.safe_dump(config)):
-        expect(default or name in given, f"the configuration takes {name} from the environment: it is not there")
-
-    security = container["securityContext"]
-    added = security["capabilities"].get("add", [])
-    expect(security["capabilities"]["drop"] == ["ALL"] and added in ([], ["DAC_READ_SEARCH"]), "capabilities are kept")
-    expect(security["allowPrivilegeEscalation"] is False, "privileges may be gained")
-    expect(security["readOnlyRootFilesystem"] is True, "the root file system can be written")
-    expect(pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, "seccomp is off")
-    for volume in pod["volumes"]:
-        if "hostPath" in volume:
-            mounted = next(m for m in container["volumeMounts"] if m["name"] == volume["name"])
-            expect(volume["hostPath"]["path"] == mounted["mountPath"], f"{volume['name']} is mounted elsewhere than on the node")
-
-
-def check_scc(scc, resources, daemon_set):
-    """That the constraints are whole, that the pod's account may use them, and that they let the pod in."""
-    expect(SCC_REQUIRED <= set(scc), f"constraints lack {sorted(SCC_REQUIRED - set(scc))}")
-    unknown = set(scc) - SCC_REQUIRED - SCC_OPTIONAL
-    expect(not unknown, f"constraints have unknown fields {sorted(unknown)}")
-
-    name = scc["metadata"]["name"]
-    template = daemon_set["spec"]["template"]
-    pod = template["spec"]
-    expect(template["metadata"]["annotations"].get("openshift.io/required-scc") == name, "the pod asks for others")
-    roles = {
-        r["metadata"]["name"]
-        for r in resources
-        if r["kind"] in ("Role", "ClusterRole")
-        for rule in r["rules"]
-        if "securitycontextconstraints" in rule["resources"] and rule["resourceNames"] == [name] and "use" in rule["verbs"]
-    }
-    users = {
-        subject["name"]
-        for r in resources
-        if r["kind"] in ("RoleBinding", "ClusterRoleBinding") and r["roleRef"]["name"] in roles
-        for subject in r["subjects"]
-        if subject["kind"] == "ServiceAccount" and subject["namespace"] == daemon_set["metadata"]["namespace"]
-    }
-    expect(pod["serviceAccountName"] in users, f"{pod['serviceAccountName']} may not use the constraints")
-    for volume in pod["volumes"]:
-        (kind,) = set(volume) - {"name"}
-        expect(kind in scc["volumes"], f"the constraints forbid the volume {volume['name']}")
-    expect(scc["requiredDropCapabilities"] == ["ALL"], "the constraints leave capabilities")
-    added = pod["containers"][0]["securityContext"]["capabilities"].get("add", [])
-    expect(scc["allowedCapabilities"] == added, f"the constraints give {scc['allowedCapabilities']}, the pod takes {added}")
-    needed = {"allowHostNetwork", "allowHostPorts"} if pod.get("hostNetwork") else set()
-    for permission in ("allowPrivilegedContainer", "allowHostNetwork", "allowHostPID", "allowHostIPC", "allowHostPorts"):
-        expect(scc[permission] is (permission in needed), f"the constraints say {permission}: {scc[permission]}; the pod needs otherwise")
-
-
-def check_network(resources, daemon_set):
-    """That the policy, the service and the monitor mean the pods and the port of the DaemonSet."""
-    labels = daemon_set["spec"]["template"]["metadata"]["labels"]
-    for resource in resources:
-        spec = resource.get("spec", {})
-        selector = {"Service": spec.get("selector"), "NetworkPolicy": spec.get("podSelector", {}).get("matchLabels"),
-                    "PodMonitor": spec.get("selector", {}).get("matchLabels")}.get(resource["kind"])
-        if selector is not None:
-            expect(selector.items() <= labels.items(), f"{resource['kind']} selects other pods than the agent's")
-    names = {p["name"] for p in daemon_set["spec"]["template"]["spec"]["containers"][0]["ports"]}
-    asked = [p["targetPort"] for r in resources if r["kind"] == "Service" for p in r["spec"]["ports"]]
-    asked += [p["port"] for r in resources if r["kind"] == "PodMonitor" for p in r["spec"]["podMetricsEndpoints"]]
-    asked += [p["port"] for r in resources if r["kind"] == "NetworkPolicy" for i in r["spec"]["ingress"] for p in i["ports"]]
-    expect(set(asked) <= names, f"ports {set(asked) - names} are not the pod's")
-
-
 def check_config(binary, text, container):
     """`kinetail check`, with the variables that the pod would have."""
     environment = dict(os.environ, **{v["name"]: v.get("value", "ci-node") for v in container.get("env", [])})
@@ -300,6 +177,7 @@ def check_overlay(binary, text, names):
     config = the("ConfigMap")["data"]["kinetail.yaml"]
     check_container(container, pod, yaml.safe_load(config))
     check_network(resources, daemon_set)
+    check_api_access(resources, daemon_set, yaml.safe_load(config))
     if any(resource["kind"] == "SecurityContextConstraints" for resource in resources):
         check_scc(the("SecurityContextConstraints"), resources, daemon_set)
     check_config(binary, config, container)

@@ -1,0 +1,160 @@
+"""deployment.py: what no schema knows of manifests: that the pod offers what the configuration counts on and gives up the
+rest, and that roles, constraints and policies allow the pod and not more.
+"""
+
+import re
+
+import yaml
+
+# Resources of OpenShift alone, whose schemas no registry has: the fields that its API reference marks as required,
+# and the others that it knows.
+SCC_REQUIRED = {
+    "allowHostDirVolumePlugin", "allowHostIPC", "allowHostNetwork", "allowHostPID", "allowHostPorts",
+    "allowPrivilegedContainer", "allowedCapabilities", "defaultAddCapabilities", "priority",
+    "readOnlyRootFilesystem", "requiredDropCapabilities", "volumes",
+}
+SCC_OPTIONAL = {
+    "apiVersion", "kind", "metadata", "allowPrivilegeEscalation", "defaultAllowPrivilegeEscalation", "fsGroup",
+    "groups", "runAsUser", "seLinuxContext", "seccompProfiles", "supplementalGroups", "users",
+}
+# What kinetail asks the API for where the configuration has `kubernetes`: group, resource, verb.
+API_ACCESS = {("", kind, verb) for kind in ("pods", "namespaces") for verb in ("get", "list", "watch")} | {("", "nodes", "get")}
+
+problems = []
+
+
+def expect(holds, what):
+    if not holds:
+        problems.append(what)
+
+
+def seconds(time):
+    """A time as kinetail's configuration writes it."""
+    number, unit = re.fullmatch(r"([\d.]+)(ms|s|m|h|d)", str(time)).groups()
+    return float(number) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}[unit]
+
+
+def under(path, folder):
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def check_container(container, pod, config):
+    """What the configuration counts on, and what the container gives up."""
+    writable = {m["mountPath"] for m in container["volumeMounts"] if not m.get("readOnly")}
+    readable = [m["mountPath"] for m in container["volumeMounts"]]
+
+    folders = {config["data_dir"]} | {d["path"] for d in config["destinations"].values() if d["type"] == "directory"}
+    expect(writable == folders, f"writable mounts {writable} are not {folders}")
+    for route in config["routes"]:
+        for pattern in route["files"]:
+            expect(any(under(pattern, mount) for mount in readable), f"{pattern} is not mounted")
+    configured = container["args"][container["args"].index("--config") + 1]
+    expect(any(under(configured, mount) for mount in readable), f"{configured} is not mounted")
+
+    probes = [container[kind] for kind in ("startupProbe", "livenessProbe", "readinessProbe") if kind in container]
+    if "admin" in config:
+        port = int(config["admin"]["listen"].rpartition(":")[2])
+        ports = {p["name"]: p["containerPort"] for p in container["ports"]}
+        expect(probes, "an admin port, and no probe")
+        for probe in probes:
+            probed = probe["httpGet"]["port"]
+            expect(ports.get(probed, probed) == port, f"the probe asks {probed}, the admin port is {port}")
+    else:
+        expect(not probes, "probes, and no admin port")
+
+    grace = pod["terminationGracePeriodSeconds"]
+    expect(grace > seconds(config.get("drain_timeout", "20s")), f"a grace period of {grace} s is over before drain_timeout")
+
+    given = {variable["name"] for variable in container.get("env", [])}
+    for name, default in re.findall(r"\$\{env:(\w+)(:-)?", yaml.safe_dump(config)):
+        expect(default or name in given, f"the configuration takes {name} from the environment: it is not there")
+
+    security = container["securityContext"]
+    added = security["capabilities"].get("add", [])
+    expect(security["capabilities"]["drop"] == ["ALL"] and added in ([], ["DAC_READ_SEARCH"]), "capabilities are kept")
+    expect(security["allowPrivilegeEscalation"] is False, "privileges may be gained")
+    expect(security["readOnlyRootFilesystem"] is True, "the root file system can be written")
+    expect(pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, "seccomp is off")
+    for volume in pod["volumes"]:
+        if "hostPath" in volume:
+            mounted = next(m for m in container["volumeMounts"] if m["name"] == volume["name"])
+            expect(volume["hostPath"]["path"] == mounted["mountPath"], f"{volume['name']} is mounted elsewhere than on the node")
+
+
+def check_scc(scc, resources, daemon_set):
+    """That the constraints are whole, that the pod's account may use them, and that they let the pod in."""
+    expect(SCC_REQUIRED <= set(scc), f"constraints lack {sorted(SCC_REQUIRED - set(scc))}")
+    unknown = set(scc) - SCC_REQUIRED - SCC_OPTIONAL
+    expect(not unknown, f"constraints have unknown fields {sorted(unknown)}")
+
+    name = scc["metadata"]["name"]
+    template = daemon_set["spec"]["template"]
+    pod = template["spec"]
+    expect(template["metadata"]["annotations"].get("openshift.io/required-scc") == name, "the pod asks for others")
+    roles = {
+        r["metadata"]["name"]
+        for r in resources
+        if r["kind"] in ("Role", "ClusterRole")
+        for rule in r["rules"]
+        if "securitycontextconstraints" in rule["resources"] and rule["resourceNames"] == [name] and "use" in rule["verbs"]
+    }
+    users = {
+        subject["name"]
+        for r in resources
+        if r["kind"] in ("RoleBinding", "ClusterRoleBinding") and r["roleRef"]["name"] in roles
+        for subject in r["subjects"]
+        if subject["kind"] == "ServiceAccount" and subject["namespace"] == daemon_set["metadata"]["namespace"]
+    }
+    expect(pod["serviceAccountName"] in users, f"{pod['serviceAccountName']} may not use the constraints")
+    for volume in pod["volumes"]:
+        (kind,) = set(volume) - {"name"}
+        expect(kind in scc["volumes"], f"the constraints forbid the volume {volume['name']}")
+    expect(scc["requiredDropCapabilities"] == ["ALL"], "the constraints leave capabilities")
+    added = pod["containers"][0]["securityContext"]["capabilities"].get("add", [])
+    expect(scc["allowedCapabilities"] == added, f"the constraints give {scc['allowedCapabilities']}, the pod takes {added}")
+    needed = {"allowHostNetwork", "allowHostPorts"} if pod.get("hostNetwork") else set()
+    for permission in ("allowPrivilegedContainer", "allowHostNetwork", "allowHostPID", "allowHostIPC", "allowHostPorts"):
+        expect(scc[permission] is (permission in needed), f"the constraints say {permission}: {scc[permission]}; the pod needs otherwise")
+
+
+def check_network(resources, daemon_set):
+    """That the policy, the service and the monitor mean the pods and the port of the DaemonSet."""
+    labels = daemon_set["spec"]["template"]["metadata"]["labels"]
+    for resource in resources:
+        spec = resource.get("spec", {})
+        selector = {"Service": spec.get("selector"), "NetworkPolicy": spec.get("podSelector", {}).get("matchLabels"),
+                    "PodMonitor": spec.get("selector", {}).get("matchLabels")}.get(resource["kind"])
+        if selector is not None:
+            expect(selector.items() <= labels.items(), f"{resource['kind']} selects other pods than the agent's")
+    names = {p["name"] for p in daemon_set["spec"]["template"]["spec"]["containers"][0]["ports"]}
+    asked = [p["targetPort"] for r in resources if r["kind"] == "Service" for p in r["spec"]["ports"]]
+    asked += [p["port"] for r in resources if r["kind"] == "PodMonitor" for p in r["spec"]["podMetricsEndpoints"]]
+    asked += [p["port"] for r in resources if r["kind"] == "NetworkPolicy" for i in r["spec"]["ingress"] for p in i["ports"]]
+    expect(set(asked) <= names, f"ports {set(asked) - names} are not the pod's")
+
+
+def check_api_access(resources, daemon_set, config):
+    """Where the configuration has `kubernetes`: a token in the pod, and for its account exactly what kinetail asks for."""
+    pod = daemon_set["spec"]["template"]["spec"]
+    if "kubernetes" not in config:
+        return
+    expect(pod.get("automountServiceAccountToken") is True, "the configuration has `kubernetes`, and the pod gets no token")
+    account = {
+        "kind": "ServiceAccount", "name": pod["serviceAccountName"], "namespace": daemon_set["metadata"]["namespace"],
+    }
+    bound = {
+        r["roleRef"]["name"]
+        for r in resources
+        if r["kind"] == "ClusterRoleBinding" and r["roleRef"]["kind"] == "ClusterRole" and account in r["subjects"]
+    }
+    rules = [rule for r in resources if r["kind"] == "ClusterRole" and r["metadata"]["name"] in bound for rule in r["rules"]]
+    expect(all(set(rule) == {"apiGroups", "resources", "verbs"} for rule in rules), f"rules narrower or wider than kinds: {rules}")
+    given = {
+        (group, kind, verb)
+        for rule in rules
+        for group in rule["apiGroups"]
+        for kind in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    expect(not API_ACCESS - given, f"{account['name']} may not ask the API for {sorted(API_ACCESS - given)}")
+    expect(not given - API_ACCESS, f"{account['name']} may ask the API for more than it needs: {sorted(given - API_ACCESS)}")
