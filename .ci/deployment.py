@@ -106,9 +106,16 @@ def check_scc(scc, resources, daemon_set):
         if subject["kind"] == "ServiceAccount" and subject["namespace"] == daemon_set["metadata"]["namespace"]
     }
     expect(pod["serviceAccountName"] in users, f"{pod['serviceAccountName']} may not use the constraints")
-    for volume in pod["volumes"]:
-        (kind,) = set(volume) - {"name"}
-        expect(kind in scc["volumes"], f"the constraints forbid the volume {volume['name']}")
+    # The token for the API server comes as a projected volume that no manifest names.
+    used = {kind for volume in pod["volumes"] for kind in volume if kind != "name"} | {"projected"}
+    expect(set(scc["volumes"]) == used, f"the constraints allow the volumes {scc['volumes']}, the pod uses {sorted(used)}")
+    user = pod["securityContext"]["runAsUser"]
+    expect(scc["runAsUser"] == {"type": "MustRunAs", "uid": user}, f"the constraints say {scc['runAsUser']}, the pod is user {user}")
+    for refused in ("allowPrivilegeEscalation", "defaultAllowPrivilegeEscalation"):
+        expect(scc.get(refused) is False, f"the constraints do not refuse {refused}")
+    expect(scc["readOnlyRootFilesystem"] is True, "the constraints let the root file system be written")
+    expect(scc.get("seccompProfiles") == ["runtime/default"], "the constraints let seccomp be turned off")
+    expect(not scc["users"] and not scc["groups"] and not scc["defaultAddCapabilities"], "the constraints give more than the binding")
     expect(scc["requiredDropCapabilities"] == ["ALL"], "the constraints leave capabilities")
     added = pod["containers"][0]["securityContext"]["capabilities"].get("add", [])
     expect(scc["allowedCapabilities"] == added, f"the constraints give {scc['allowedCapabilities']}, the pod takes {added}")
