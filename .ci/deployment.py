@@ -20,6 +20,14 @@ SCC_OPTIONAL = {
 # What kinetail asks the API for where the configuration has `kubernetes`: group, resource, verb.
 API_ACCESS = {("", kind, verb) for kind in ("pods", "namespaces") for verb in ("get", "list", "watch")} | {("", "nodes", "get")}
 
+# Seconds that an agent may take to open the buffer of its last run, on a slow disk.
+STARTUP_BUDGET = 300
+# Who may be asked on which port: names and TLS, the API server's own port, and the addresses that hand out credentials.
+ANYWHERE, CREDENTIALS = "0.0.0.0/0", {"169.254.169.254/32", "169.254.170.23/32"}
+DNS = {(protocol, port) for protocol in ("UDP", "TCP") for port in (53, 5353)}
+DNS_SERVERS = {"any namespace", "169.254.20.10/32"}
+TLS, API_SERVER, CREDENTIAL_SERVER = ("TCP", 443), ("TCP", 6443), ("TCP", 80)
+
 problems = []
 
 
@@ -81,6 +89,34 @@ def check_container(container, pod, config):
             expect(volume["hostPath"]["path"] == mounted["mountPath"], f"{volume['name']} is mounted elsewhere than on the node")
 
 
+def check_daemon_set(daemon_set, config):
+    """What an agent of each node needs beside what any container of kinetail does."""
+    update = daemon_set["spec"]["updateStrategy"]
+    expect(update["type"] == "RollingUpdate", f"the update strategy is {update['type']}")
+    rolling = update.get("rollingUpdate", {})
+    expect(rolling.get("maxSurge") == 0, "an update starts a second agent on a node, and both want its data_dir")
+    expect(rolling.get("maxUnavailable") not in (None, 0, "0%"), "an update could stop no agent, and may start no second")
+    pod = daemon_set["spec"]["template"]["spec"]
+    expect(pod.get("tolerations") == [{"operator": "Exists"}], "nodes with a taint would have no agent")
+    expect(pod.get("priorityClassName") == "system-node-critical", "the agent would be evicted before what it reports on")
+
+    (container,) = pod["containers"]
+    resources = container["resources"]
+    expect({"cpu", "memory"} <= set(resources["requests"]), "the scheduler is not told what the agent needs")
+    expect("memory" in resources["limits"] and "cpu" not in resources["limits"], "a limit on memory, and none on CPU")
+    name = [variable for variable in container["env"] if variable["name"] == "NODE_NAME"]
+    by_downward_api = {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
+    expect(name == [by_downward_api], "the node's name is not the downward API's")
+    if "admin" in config:
+        asked = {"startupProbe": "/livez", "livenessProbe": "/livez", "readinessProbe": "/readyz"}
+        for probe, path in asked.items():
+            found = container.get(probe, {}).get("httpGet", {}).get("path")
+            expect(found == path, f"the {probe} asks {found}, not {path}")
+        startup = container.get("startupProbe", {})
+        budget = startup.get("failureThreshold", 3) * startup.get("periodSeconds", 10)
+        expect(budget >= STARTUP_BUDGET, f"after {budget} s an agent that opens a large buffer is killed")
+
+
 def check_scc(scc, resources, daemon_set):
     """That the constraints are whole, that the pod's account may use them, and that they let the pod in."""
     expect(SCC_REQUIRED <= set(scc), f"constraints lack {sorted(SCC_REQUIRED - set(scc))}")
@@ -116,6 +152,8 @@ def check_scc(scc, resources, daemon_set):
     expect(scc["readOnlyRootFilesystem"] is True, "the constraints let the root file system be written")
     expect(scc.get("seccompProfiles") == ["runtime/default"], "the constraints let seccomp be turned off")
     expect(not scc["users"] and not scc["groups"] and not scc["defaultAddCapabilities"], "the constraints give more than the binding")
+    label = pod["securityContext"].get("seLinuxOptions")
+    expect(label == {"type": "spc_t"}, f"with the SELinux label {label} the pod can neither read the logs nor write its folder")
     expect(scc["requiredDropCapabilities"] == ["ALL"], "the constraints leave capabilities")
     added = pod["containers"][0]["securityContext"]["capabilities"].get("add", [])
     expect(scc["allowedCapabilities"] == added, f"the constraints give {scc['allowedCapabilities']}, the pod takes {added}")
@@ -124,8 +162,8 @@ def check_scc(scc, resources, daemon_set):
         expect(scc[permission] is (permission in needed), f"the constraints say {permission}: {scc[permission]}; the pod needs otherwise")
 
 
-def check_network(resources, daemon_set):
-    """That the policy, the service and the monitor mean the pods and the port of the DaemonSet."""
+def check_network(resources, daemon_set, config):
+    """That the policy, the service and the monitor mean the pods and the port of the DaemonSet, and who may be asked."""
     labels = daemon_set["spec"]["template"]["metadata"]["labels"]
     for resource in resources:
         spec = resource.get("spec", {})
@@ -138,6 +176,30 @@ def check_network(resources, daemon_set):
     asked += [p["port"] for r in resources if r["kind"] == "PodMonitor" for p in r["spec"]["podMetricsEndpoints"]]
     asked += [p["port"] for r in resources if r["kind"] == "NetworkPolicy" for i in r["spec"]["ingress"] for p in i["ports"]]
     expect(set(asked) <= names, f"ports {set(asked) - names} are not the pod's")
+    (policy,) = [r for r in resources if r["kind"] == "NetworkPolicy"]
+    check_egress(policy["spec"], config)
+
+
+def check_egress(policy, config):
+    """That what the configuration talks to can be reached, and nothing else."""
+    expect(set(policy["policyTypes"]) == {"Ingress", "Egress"}, f"the policy is about {policy['policyTypes']} alone")
+    wanted, known = set(), {}
+    if any(destination["type"] != "directory" for destination in config["destinations"].values()):
+        wanted |= {("UDP", 53), ("TCP", 53), TLS}
+        known |= dict.fromkeys(DNS, DNS_SERVERS) | {TLS: {ANYWHERE}, CREDENTIAL_SERVER: CREDENTIALS}
+    if "kubernetes" in config:
+        wanted |= {TLS, API_SERVER}
+        known |= {TLS: {ANYWHERE}, API_SERVER: {ANYWHERE}}
+    allowed = set()
+    for rule in policy["egress"]:
+        peers = {"any namespace" if peer == {"namespaceSelector": {}} else peer.get("ipBlock", {}).get("cidr") for peer in rule.get("to", [])}
+        expect(peers and rule.get("ports"), f"a rule of the policy without peers or ports allows all of them: {rule}")
+        for port in rule.get("ports", []):
+            asked = (port["protocol"], port["port"])
+            allowed.add(asked)
+            expect(set(port) == {"protocol", "port"}, f"the policy lets more than one port out: {port}")
+            expect(peers <= known.get(asked, set()), f"the policy lets {asked} out to {peers}: nothing asks there")
+    expect(wanted <= allowed, f"the policy keeps {sorted(wanted - allowed)} in, which the configuration asks for")
 
 
 def check_api_access(resources, daemon_set, config):

@@ -18,7 +18,7 @@ import urllib.request
 import kubernetes_validate
 import yaml
 from cloudcoil.models.prometheus_operator.v1 import PodMonitor, PrometheusRule
-from deployment import check_api_access, check_container, check_network, check_scc, expect, problems
+from deployment import check_api_access, check_container, check_daemon_set, check_network, check_scc, expect, problems
 from pydantic import ValidationError
 
 # The oldest that a supported OpenShift is built on, one between, and the newest that has schemas.
@@ -175,9 +175,11 @@ def check_overlay(binary, text, names):
     pod = daemon_set["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     config = the("ConfigMap")["data"]["kinetail.yaml"]
-    check_container(container, pod, yaml.safe_load(config))
-    check_network(resources, daemon_set)
-    check_api_access(resources, daemon_set, yaml.safe_load(config))
+    said = yaml.safe_load(config)
+    check_container(container, pod, said)
+    check_daemon_set(daemon_set, said)
+    check_network(resources, daemon_set, said)
+    check_api_access(resources, daemon_set, said)
     if any(resource["kind"] == "SecurityContextConstraints" for resource in resources):
         check_scc(the("SecurityContextConstraints"), resources, daemon_set)
     check_config(binary, config, container)
