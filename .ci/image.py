@@ -2,7 +2,7 @@
 
 They run in a copy of this machine's root (an overlay in a mount namespace of its own) with this machine's toolchain in
 place of the base image's, and without optimisation: it is the commands that are tried. Then the image's binary must need no
-library that its base lacks, say which crates it was made of, and start as the image's user.
+library that its base lacks, say which crates it was made of, and start as the image's user; and the labels must say what it is.
 """
 
 import json
@@ -13,6 +13,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import tomllib
 import zlib
 
 # What gcr.io/distroless/cc-debian12 has of libraries: libc6, libgcc-s1, libstdc++6, libgomp1 and libssl3.
@@ -50,7 +51,7 @@ def script(dockerfile):
             commands.append(f"mkdir -p {target} && cp -r {source}/. {target} && chown -R {flags.get('chown', '0:0')} {target}")
         elif keyword in ("USER", "ENTRYPOINT", "CMD"):
             final[keyword] = plain
-        elif keyword not in ("ARG", "LABEL"):
+        elif keyword not in ("ARG", "LABEL"):    # check_labels
             sys.exit(f"Dockerfile: {keyword} is not known here")
     if stage:
         sys.exit("Dockerfile: the last stage is the image, and has no name")
@@ -61,6 +62,7 @@ def script(dockerfile):
     command, *arguments = json.loads(final["CMD"])
     commands += [
         f"ldd /of-image{entry} > /result/libraries",
+        f"stat --format=%s /of-image{entry} > /result/size",
         f"objcopy --dump-section .dep-v0=/result/crates /of-image{entry} /dev/null",
         f"cd / && as_user='setpriv --reuid={user} --regid={group} --clear-groups --no-new-privs --bounding-set=-all'",
         f"$as_user /of-image{entry} --version",
@@ -71,6 +73,35 @@ def script(dockerfile):
     return "\n".join(commands)
 
 
+def labels(dockerfile):
+    """The image's labels, as a build without `--build-arg` makes them."""
+    arguments, found = {}, {}
+    for keyword, rest in instructions(dockerfile):
+        if keyword == "FROM":
+            arguments, found = {}, {}
+        elif keyword == "ARG":
+            name, _, default = rest.partition("=")
+            arguments[name] = default
+        elif keyword == "LABEL":
+            for pair in shlex.split(rest):
+                name, _, value = pair.partition("=")
+                found[name] = re.sub(r"\$\{?(\w+)\}?", lambda argument: arguments[argument.group(1)], value)
+    return found
+
+
+def check_labels(found):
+    """Registries, scanners and people tell images apart by them."""
+    package = tomllib.loads(pathlib.Path("Cargo.toml").read_text(encoding="utf-8"))["package"]
+    wanted = {"title": package["name"], "licenses": package["license"], "version": package["version"]}
+    for name, value in wanted.items():
+        said = found.get(f"org.opencontainers.image.{name}")
+        if said != value:
+            sys.exit(f"Dockerfile: the label {name} is {said}, Cargo.toml says {value}")
+    for name in ("description", "revision"):
+        if not found.get(f"org.opencontainers.image.{name}"):
+            sys.exit(f"Dockerfile: no label {name}")
+
+
 def ignored():
     """What the build context lacks, as options of tar."""
     lines = pathlib.Path(".dockerignore").read_text(encoding="utf-8").splitlines()
@@ -79,6 +110,8 @@ def ignored():
 
 
 def main():
+    dockerfile = pathlib.Path("Dockerfile").read_text(encoding="utf-8")
+    check_labels(labels(dockerfile))
     if os.geteuid() != 0:
         if os.environ.get("CI"):
             sys.exit("only root can make a copy of this machine's root")
@@ -87,7 +120,7 @@ def main():
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as work:
         story = pathlib.Path(work, "story")
-        story.write_text(script(pathlib.Path("Dockerfile").read_text(encoding="utf-8")), encoding="utf-8")
+        story.write_text(script(dockerfile), encoding="utf-8")
         prepare = """
             work=$1 cache=$2; shift 2
             mount --make-rprivate /
@@ -108,6 +141,7 @@ def main():
         command = ["unshare", "--mount", "bash", "-euo", "pipefail", "-c", prepare, "image", work, cache, *ignored()]
         subprocess.run(command, check=True, env=environment)
         libraries = pathlib.Path(work, "result/libraries").read_text(encoding="utf-8").splitlines()
+        size = int(pathlib.Path(work, "result/size").read_text(encoding="utf-8"))
         crates = json.loads(zlib.decompress(pathlib.Path(work, "result/crates").read_bytes()))["packages"]
     lacking = [line.strip() for line in libraries if not re.match(LIBRARIES, line.strip())]
     names = {crate["name"] for crate in crates}
@@ -116,6 +150,8 @@ def main():
     if not {"kinetail", "aws-sdk-firehose", "aws-sdk-kinesis", "rustls"} <= names:
         sys.exit(f"the binary names {len(names)} crates, and not all of them")
     print(f"the stages' commands hold; the binary names {len(crates)} crates and needs no library that the image lacks")
+    print(f"it has {size / 2**20:.1f} MiB, built without optimisation and stripped")
 
 
-main()
+if __name__ == "__main__":
+    main()
