@@ -3,9 +3,11 @@
 Each overlay renders to the single file that stands for it (`--render` writes those files anew), and holds with each
 component. Each resource against the schemas of three Kubernetes versions, those of the Prometheus operator against
 models made from its published ones; the configuration in each ConfigMap with `kinetail check`; each metric that an alert
-asks for against what the binary serves; and what no schema knows (deployment.py).
+asks for against what the binary serves; the policy that the CloudFormation template gives against the one that the binary
+prints for its streams; and what no schema knows (deployment.py).
 """
 
+import json
 import os
 import pathlib
 import re
@@ -24,6 +26,7 @@ from pydantic import ValidationError
 # The oldest that a supported OpenShift is built on, one between, and the newest that has schemas.
 VERSIONS = ["1.28", "1.32", "1.37"]
 MANIFESTS = pathlib.Path("manifests")
+TEMPLATE = MANIFESTS / "aws" / "kinetail.cfn.yaml"
 OVERLAYS = ["openshift", "eks", "plain", "local"]
 # What a component can be added to, where not every overlay.
 COMPONENTS = {"host-logs": OVERLAYS, "host-network": OVERLAYS, "projected-token": ["plain", "openshift"], "monitoring": ["eks", "plain", "local"]}
@@ -186,6 +189,64 @@ def check_overlay(binary, text, names):
     return len(resources)
 
 
+class Template(yaml.SafeLoader):
+    """A CloudFormation template; its functions (`!Ref NAME`) become their long form."""
+
+
+def function(loader, name, node):
+    value = {yaml.ScalarNode: loader.construct_scalar, yaml.SequenceNode: lambda it: loader.construct_sequence(it, deep=True)}
+    return {name: value[type(node)](node)}
+
+
+Template.add_multi_constructor("!", function)
+
+
+def listed(one_or_many):
+    return one_or_many if isinstance(one_or_many, list) else [one_or_many]
+
+
+def check_policy(binary):
+    """That the stack's role may do to each of its streams what the binary needs for it, and nothing else anywhere."""
+    resources = yaml.load(TEMPLATE.read_text(encoding="utf-8"), Loader=Template)["Resources"]
+    types = {"AWS::KinesisFirehose::DeliveryStream": "firehose", "AWS::Kinesis::Stream": "kinesis"}
+    streams = {name: types[made["Type"]] for name, made in resources.items() if made["Type"] in types}
+    config = {
+        "data_dir": "/var/lib/kinetail",
+        "destinations": {
+            name: {"type": kind, "stream": name, "region": "eu-central-1"}
+            | ({"packing": "newline"} if kind == "firehose" else {"aggregation": "none"})
+            for name, kind in streams.items()
+        },
+        "routes": [{"files": "/var/log/app/*.log", "to": list(streams)}],
+    }
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        yaml.safe_dump(config, file)
+        file.flush()
+        asked = [binary, "iam-policy", "--account", "111122223333", "--config", file.name]
+        printed = json.loads(subprocess.run(asked, check=True, capture_output=True, text=True).stdout)
+    needed = {
+        (arn.rpartition("/")[2], action)
+        for statement in printed["Statement"]
+        for arn in listed(statement["Resource"])
+        for action in listed(statement["Action"])
+    }
+    policy = resources["WritePolicy"]["Properties"]["PolicyDocument"]
+    given = {
+        (resource["GetAtt"].removesuffix(".Arn") if set(resource) == {"GetAtt"} else str(resource), action)
+        for statement in policy["Statement"]
+        for resource in listed(statement["Resource"])
+        for action in listed(statement["Action"])
+    }
+    expect({stream for stream, _ in needed} == set(streams), f"iam-policy is about {needed}, the stack makes {set(streams)}")
+    expect(not needed - given, f"the stack's policy lacks {sorted(needed - given)}")
+    expect(not given - needed, f"the stack's policy allows more than iam-policy prints: {sorted(given - needed)}")
+    expect(all(set(s) == {"Effect", "Action", "Resource"} for s in policy["Statement"]), "the stack's policy has other keys")
+    for name in ("ClusterRole", "InstanceRole"):
+        role = resources[name]["Properties"]
+        expect(role["ManagedPolicyArns"] == [{"Ref": "WritePolicy"}] and "Policies" not in role, f"{name} has other policies")
+    return len(streams)
+
+
 def pod_of(resource):
     spec = resource.get("spec", {})
     return spec.get("jobTemplate", {}).get("spec", spec).get("template", {}).get("spec")
@@ -204,11 +265,15 @@ def check_example(binary, path):
     return len(resources)
 
 
-def told(where, before, count):
+def told(where, before, holds):
     for problem in problems[before:]:
         print(f"{where}: {problem}")
     if len(problems) == before:
-        print(f"{where}: {count} resources hold against Kubernetes {', '.join(VERSIONS)}")
+        print(f"{where}: {holds}")
+
+
+def held(count):
+    return f"{count} resources hold against Kubernetes {', '.join(VERSIONS)}"
 
 
 def main():
@@ -224,18 +289,22 @@ def main():
         before, single = len(problems), MANIFESTS / f"{overlay}.yaml"
         text = rendered(overlay)
         expect(single.read_text(encoding="utf-8") == text, "is not what its overlay renders to; run .ci/manifests.py --render")
-        told(single, before, check_overlay(binary, text, names))
+        told(single, before, held(check_overlay(binary, text, names)))
     for component, overlays in COMPONENTS.items():
         for overlay in overlays:
             before = len(problems)
-            told(f"{overlay} with {component}", before, check_overlay(binary, with_components(overlay, [component]), names))
+            told(f"{overlay} with {component}", before, held(check_overlay(binary, with_components(overlay, [component]), names)))
     named = {folder.name for folder in (MANIFESTS / "components").iterdir() if folder.is_dir()}
     expect(named == set(COMPONENTS), f"components {named} are not the ones that are checked")
     for path in sorted((MANIFESTS / "examples").glob("*.yaml")):
         before = len(problems)
-        told(path, before, check_example(binary, path))
+        told(path, before, held(check_example(binary, path)))
+    before = len(problems)
+    streams = check_policy(binary)
+    told(TEMPLATE, before, f"the policy for {streams} streams is what iam-policy prints")
     if problems:
         sys.exit(f"{len(problems)} problems")
 
 
-main()
+if __name__ == "__main__":
+    main()
