@@ -151,9 +151,9 @@ pub struct Aws {
     pub external_id: Option<String>,
     /// The name of the assumed role's session; `kinetail` unless said.
     pub session_name: Option<String>,
-    /// How long a connection may take to open.
+    /// How long a connection may take to open; 5 seconds unless said.
     pub connect_timeout: Option<Duration>,
-    /// How long a request may take from start to end.
+    /// How long a request may take from start to end; 30 seconds unless said.
     pub request_timeout: Option<Duration>,
 }
 

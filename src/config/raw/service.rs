@@ -52,10 +52,10 @@ macro_rules! aws_service {
             /// unless said. Only with `role_arn`.
             #[schemars(example = &"kinetail")]
             pub(crate) session_name: Option<super::scalar::SessionName>,
-            /// How long a connection may take to open. The SDK's own limit unless said.
+            /// How long a connection may take to open; 5s unless said.
             #[schemars(example = &"3s", extend("x-limits" = {"min": "1ms", "max": "5m"}))]
             pub(crate) connect_timeout: Option<super::scalar::Time>,
-            /// How long one request may take from start to end. The SDK's own limit unless said.
+            /// How long one request may take from start to end; 30s unless said.
             #[schemars(example = &"30s", extend("x-limits" = {"min": "1ms", "max": "15m"}))]
             pub(crate) request_timeout: Option<super::scalar::Time>,
             $($later)*

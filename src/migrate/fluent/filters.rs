@@ -184,8 +184,9 @@ fn condition(
             route.pods.insert(ours.to_owned(), json!(names));
         }
         _ => {
-            let why = "steps do not see what the path tells; a route's match takes names of namespaces, pods and \
-                       containers, and a route with to: [] in front of it drops them";
+            let why = "say it by hand: match of a route takes names of namespaces, pods and containers, and a route \
+                       with to: [] in front of it drops them; keep and drop may ask for \
+                       kubernetes.namespace_name and its like too";
             keys.refuse(&what, why, draft);
         }
     }

@@ -116,7 +116,9 @@ fn condition(text: &str, route: &Route) -> Result<Value, String> {
     }
     let field = route.field(name);
     if field.starts_with("kubernetes") {
-        return Err("steps do not see what the path tells".to_owned());
+        return Err(
+            "say it by hand: when of a step may ask for kubernetes.namespace_name and its like".to_owned()
+        );
     }
     let there = json!({&field: {"exists": true}});
     let not = |condition: Value| json!({"all": [there.clone(), {"not": condition}]});
