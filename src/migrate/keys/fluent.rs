@@ -25,7 +25,7 @@ pub(in crate::migrate) static SERVICE: Table = Table {
         no("Health_Check", "/livez of the section admin tells whether it lives"),
         no(
             "Hot_Reload",
-            "a configuration is loaded again on SIGHUP and by kinetail reload, and by itself with watch_config: true",
+            "kinetail loads again on SIGHUP, by kinetail reload, and by itself with watch_config: true",
         ),
         no("Coro_Stack_Size", "there is nothing like it"),
         no("scheduler.base", "retry.initial_backoff of a destination"),
