@@ -51,7 +51,7 @@ def script(dockerfile):
             commands.append(f"mkdir -p {target} && cp -r {source}/. {target} && chown -R {flags.get('chown', '0:0')} {target}")
         elif keyword in ("USER", "ENTRYPOINT", "CMD"):
             final[keyword] = plain
-        elif keyword not in ("ARG", "LABEL"):    # check_labels
+        elif keyword not in ("ARG", "LABEL"):    # labels()
             sys.exit(f"Dockerfile: {keyword} is not known here")
     if stage:
         sys.exit("Dockerfile: the last stage is the image, and has no name")
