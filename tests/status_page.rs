@@ -5,9 +5,9 @@ mod support;
 use serde_json::{Value, json};
 use support::browser::{Browser, ENTER, RIGHT, TAB};
 use support::endpoint::{ErrorAnswer, Fault, Rule};
-use support::logs;
+use support::logs::{self, Container, Format, Writer};
 use support::process::{Agent, until};
-use support::scene::{AUDIT, Scene};
+use support::scene::{ARCHIVE, AUDIT, Scene};
 
 /// An agent of which one destination is denied, and which has read three files; and a browser that shows its page.
 async fn shown(folder: &tempfile::TempDir) -> Option<(Scene, Agent, Browser)> {
@@ -18,6 +18,8 @@ async fn shown(folder: &tempfile::TempDir) -> Option<(Scene, Agent, Browser)> {
         .setting("admin: {listen: '127.0.0.1:0'}");
     let denied = ErrorAnswer::new(403, "AccessDeniedException", "not allowed <b>to put</b> records");
     scene.endpoint.inject(Rule::new(Fault::Answer(denied)).stream(AUDIT));
+    let throttled = Fault::RefuseEntries { chance: 1.0, with: ErrorAnswer::service_unavailable() };
+    scene.endpoint.inject(Rule::new(throttled).stream(ARCHIVE).times(1));
     let mut writers = logs::containers(&scene.root(), 3);
     let agent = scene.start().await;
     writers.iter_mut().for_each(|writer| writer.lines(10));
@@ -65,6 +67,66 @@ async fn the_page_shows_in_a_browser_what_the_status_says() {
     ] {
         assert!(page.contains(shown), "{shown} in\n{page}");
     }
+    agent.terminate().await;
+}
+
+/// A destination as `/api/status` has it.
+fn of<'a>(status: &'a Value, destination: &str) -> &'a Value {
+    let destinations = status["destinations"].as_array().expect("destinations");
+    destinations.iter().find(|it| it["name"] == destination).expect("each of them")
+}
+
+/// What the page is told now, and the texts of its destinations by name and head of the column.
+const FIGURES: &str = "look().then(() => {
+    const heads = [...$('destinations').closest('table').tHead.rows[0].cells].map(cell => cell.textContent.trim());
+    const texts = {};
+    for (const row of $('destinations').rows) {
+        const cells = [...row.cells].map((cell, at) => [heads[at], cell.textContent]);
+        texts[row.querySelector('strong').textContent] = Object.fromEntries(cells);
+    }
+    return { told: state, texts };
+})";
+
+#[tokio::test]
+async fn figures_of_destinations_are_those_of_the_status() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some((_scene, agent, mut browser)) = shown(&folder).await else { return };
+    let before = agent.status().await;
+    let page = browser.evaluate(FIGURES).await;
+    let after = agent.status().await;
+    let text = |destination: &str, head: &str| page["texts"][destination][head].as_str().expect("a cell");
+    for (destination, head, key) in [
+        (AUDIT, "Waiting records", "/backlog/records"),
+        (ARCHIVE, "Sent again", "/retried_records"),
+        (ARCHIVE, "Throttled", "/throttled_entries"),
+    ] {
+        let number = |status: &Value| of(status, destination).pointer(key).and_then(Value::as_u64);
+        let expected = number(&before).expect(key);
+        assert!(expected > 0 && number(&after) == Some(expected), "{key} stands still: {before} {after}");
+        assert_eq!(text(destination, head), expected.to_string(), "{head} of {destination}");
+    }
+    // The lag grows meanwhile.
+    let lag = |status: &Value| of(status, AUDIT)["lag_seconds"].as_f64().expect("a lag");
+    let seconds = lag(&page["told"]);
+    assert!(lag(&before) <= seconds && seconds <= lag(&after), "{before} {page} {after}");
+    let words = match seconds {
+        ..1.0 => "0 s".to_owned(),
+        ..120.0 => format!("{} s", seconds.round()),
+        _ => format!("{} min", (seconds / 60.0).round()),
+    };
+    assert_eq!(text(AUDIT, "Behind"), words);
+    agent.terminate().await;
+}
+
+#[tokio::test]
+async fn what_is_new_comes_to_the_page_by_itself() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some((scene, agent, mut browser)) = shown(&folder).await else { return };
+    let mut fresh = Writer::container(&scene.root(), &Container::of_pod("fresh"), Format::Containerd);
+    fresh.lines(1);
+    browser.until("[...$('files').rows].some(row => row.cells[0].textContent.includes('shop_fresh_'))").await;
+    let loads = browser.evaluate("performance.getEntriesByType('navigation').length").await;
+    assert_eq!(loads, 1, "without another load");
     agent.terminate().await;
 }
 

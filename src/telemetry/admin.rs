@@ -219,9 +219,15 @@ mod tests {
     }
 
     async fn get(address: SocketAddr, path: &str, accept: &str) -> String {
+        ask(address, "GET", path, accept).await
+    }
+
+    async fn ask(address: SocketAddr, method: &str, path: &str, accept: &str) -> String {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        let request =
-            format!("GET {path} HTTP/1.1\r\nhost: x\r\naccept: {accept}\r\nconnection: close\r\n\r\n");
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: x\r\naccept: {accept}\r\ncontent-length: 0\r\n\
+             connection: close\r\n\r\n"
+        );
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
@@ -269,6 +275,22 @@ mod tests {
             assert!(head.contains("application/json") && head.contains("no-store"), "{head}");
             let status: Status = serde_json::from_str(body).unwrap();
             assert_eq!(status.files.len(), files, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_page_has_all_it_needs_in_itself_and_may_load_nothing_else() {
+        let answer = get(serving(Liveness::default()).await, "/", "text/html").await;
+        let (head, page) = answer.split_once("\r\n\r\n").unwrap();
+        let policy = head.lines().find_map(|line| line.strip_prefix("content-security-policy: ")).unwrap();
+        assert!(
+            policy.starts_with("default-src 'none';") && policy.contains("connect-src 'self';"),
+            "{policy}"
+        );
+        assert!(!policy.contains("http") && !policy.contains('*'), "{policy}");
+        assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"), "{page}");
+        for outside in ["http://", "https://", "src=", "url(", "@import", "=\"//"] {
+            assert!(!page.contains(outside), "{outside}");
         }
     }
 
