@@ -279,6 +279,36 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_port_only_tells_and_has_nothing_of_what_changes_or_shows_lines() {
+        let address = serving(Liveness::default()).await;
+        let code = async |method: &str, path: &str| {
+            let answer = ask(address, method, path, "*/*").await;
+            answer.split(' ').nth(1).map(str::to_owned).unwrap()
+        };
+        for path in ["/", "/metrics", "/livez", "/readyz", "/api/status"] {
+            assert_ne!(code("GET", path).await, "404", "{path}");
+            for method in ["POST", "PUT", "PATCH", "DELETE"] {
+                assert_eq!(code(method, path).await, "405", "{method} {path}");
+            }
+        }
+        // Those of the socket in `data_dir`, and what else somebody might try.
+        let elsewhere = [
+            "/reload",
+            "/tap",
+            "/buffer/purge",
+            "/checkpoints",
+            "/dead-letters/replay",
+            "/config",
+            "/status",
+        ];
+        for path in elsewhere {
+            for method in ["GET", "POST", "PUT", "DELETE"] {
+                assert_eq!(code(method, path).await, "404", "{method} {path}");
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn the_page_has_all_it_needs_in_itself_and_may_load_nothing_else() {
         let answer = get(serving(Liveness::default()).await, "/", "text/html").await;
         let (head, page) = answer.split_once("\r\n\r\n").unwrap();
