@@ -159,3 +159,22 @@ async fn a_part_that_is_stuck_turns_liveness_red_and_one_that_goes_on_green_agai
     scene.exactly_once(&writers.iter().collect::<Vec<_>>()).await;
     agent.terminate().await;
 }
+
+#[tokio::test]
+async fn checkpoints_that_are_not_written_turn_liveness_red_until_they_are() {
+    let scene = scene().await;
+    let agent = scene.start().await;
+    // The first checkpoint is written, and there is nothing to be written until lines come.
+    agent.logged("\"ready\"").await;
+    let Some(frozen) = freeze(&agent, "keeper").await else { return };
+    let mut writers = writers(&scene);
+    writers.iter_mut().for_each(|writer| writer.lines(10));
+    until(async || agent.get("/livez").await.0 == 503).await;
+    let (_, text) = agent.get("/livez").await;
+    assert!(text.starts_with("writing checkpoints has made no progress for 1"), "{text}");
+
+    frozen.kill().await;
+    until(async || agent.get("/livez").await.0 == 200).await;
+    scene.exactly_once(&writers.iter().collect::<Vec<_>>()).await;
+    agent.terminate().await;
+}

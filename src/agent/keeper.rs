@@ -27,6 +27,7 @@ use crate::buffer::{DeadLetters, Durability, Queue, SyncPoint};
 use crate::disk::Disk;
 use crate::source::{DestinationName, Incarnation};
 use crate::tail::{Checkpoint, Replay, checkpoint};
+use crate::telemetry::Heartbeat;
 
 /// Everything as it was at one instant.
 pub(super) struct Snapshot {
@@ -60,11 +61,15 @@ pub(super) struct Keeper {
     tasks: Option<SyncSender<Task>>,
     done: Receiver<Kept>,
     busy: bool,
+    heart: Heartbeat,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Keeper {
-    pub(super) fn start(mut work: Work, bell: Bell) -> io::Result<Self> {
+    pub(super) fn start(mut work: Work, bell: Bell, heart: Heartbeat) -> io::Result<Self> {
+        // It waits for work.
+        heart.rest();
+        work.heart = Some(heart.clone());
         let (tasks, receiver) = sync_channel(1);
         let (sender, done): (Sender<Kept>, _) = channel();
         let thread = std::thread::Builder::new().name("keeper".into()).spawn(move || {
@@ -80,7 +85,7 @@ impl Keeper {
                 }
             }
         })?;
-        Ok(Self { tasks: Some(tasks), done, busy: false, thread: Some(thread) })
+        Ok(Self { tasks: Some(tasks), done, busy: false, heart, thread: Some(thread) })
     }
 
     /// Whether it is at work on a snapshot, as far as was told.
@@ -103,6 +108,8 @@ impl Keeper {
     /// Hands a snapshot over; it was not busy.
     pub(super) fn keep(&mut self, snapshot: Snapshot) {
         self.busy = true;
+        // Before it is handed over: afterwards it may be at rest again already.
+        self.heart.called();
         self.give(Task::Keep(snapshot));
     }
 
@@ -141,6 +148,8 @@ pub(super) struct Work {
     durability: Durability,
     totals: Totals,
     held: HashMap<DestinationName, Held>,
+    /// Of the thread, if there is one.
+    heart: Option<Heartbeat>,
 }
 
 impl Work {
@@ -150,15 +159,26 @@ impl Work {
         durability: Durability,
         totals: Totals,
     ) -> Self {
-        Self { disk, data_dir, durability, totals, held: HashMap::new() }
+        Self { disk, data_dir, durability, totals, held: HashMap::new(), heart: None }
     }
 
     /// Makes a snapshot durable, then lets chunks go.
     pub(super) fn keep(&mut self, snapshot: Snapshot) -> Kept {
         let start = Instant::now();
+        self.heart.iter().for_each(Heartbeat::beat);
         let kept = self.make_durable(snapshot);
         self.totals.sync_duration.0.observe(start.elapsed().as_secs_f64());
+        // Until there is more to do.
+        self.heart.iter().for_each(Heartbeat::rest);
         kept
+    }
+
+    /// Something that waits for the disk, however long that takes.
+    fn on_disk<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.heart.iter().for_each(Heartbeat::rest);
+        let done = work();
+        self.heart.iter().for_each(Heartbeat::beat);
+        done
     }
 
     fn make_durable(&mut self, mut snapshot: Snapshot) -> Kept {
@@ -167,7 +187,7 @@ impl Work {
             // The file that a letter came from will be gone, whatever is wanted of log lines.
             let replays =
                 snapshot.checkpoint.replays.iter().any(|replay| replay.progress.to == *queue.name());
-            if let Err(error) = self.sync(point, replays) {
+            if let Err(error) = self.on_disk(|| self.sync(point, replays)) {
                 kept.failed.push(queue.name().clone());
                 self.totals.sync_failures.inc_by(1);
                 error!(event = "sync_failed", destination = %queue.name(), %error,
@@ -177,13 +197,17 @@ impl Work {
             }
         }
         let mut known = true;
+        let heart = self.heart.clone();
         self.held.retain(|name, held| {
             let queue = snapshot.points.iter().find(|(queue, _)| queue.name() == name);
             let settled = queue.is_none_or(|(queue, _)| queue.is_settled_to(held.until));
             if settled {
                 info!(event = "sync_recovered", destination = %name, "what could not be made durable was delivered");
             } else {
+                // The last checkpoint is read.
+                heart.iter().for_each(Heartbeat::rest);
                 known &= held.restore(name, &self.data_dir, &mut snapshot.checkpoint);
+                heart.iter().for_each(Heartbeat::beat);
             }
             !settled
         });
@@ -193,13 +217,13 @@ impl Work {
                 "the last checkpoint cannot be read, so none is written while a buffer may not be durable");
             return kept;
         }
-        match checkpoint::save(&*self.disk, &self.data_dir, &snapshot.checkpoint) {
+        match self.on_disk(|| checkpoint::save(&*self.disk, &self.data_dir, &snapshot.checkpoint)) {
             Ok(()) => {
                 kept.saved = true;
                 self.totals.checkpoints.inc_by(1);
                 for (queue, point) in &snapshot.points {
                     if !self.held.contains_key(queue.name()) {
-                        queue.release(&point.release);
+                        self.on_disk(|| queue.release(&point.release));
                     }
                 }
                 self.let_letters_go(&snapshot, &mut kept);
@@ -221,7 +245,8 @@ impl Work {
             if !durable {
                 continue;
             }
-            match letters.finish(replay.number, replay.incarnation, &replay.reasons) {
+            let removed = self.on_disk(|| letters.finish(replay.number, replay.incarnation, &replay.reasons));
+            match removed {
                 Ok(()) => kept.replayed.push(replay.incarnation),
                 Err(error) => {
                     kept.held = true;

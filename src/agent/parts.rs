@@ -134,7 +134,8 @@ impl Agent {
         let mut pipeline = pipeline.leaving_out(own_log.map(Marker::new));
         pipeline.know_pods(pods.clone());
         let work = Work::new(Arc::clone(&disk), data_dir.path.clone(), config.buffer.sync, totals.clone());
-        let keeper = Keeper::start(work, bell.clone()).map_err(Failure::System)?;
+        let heart = liveness.task("writing checkpoints", stuck_after);
+        let keeper = Keeper::start(work, bell.clone(), heart).map_err(Failure::System)?;
         let ring = bell.clone();
         let watcher = Watcher::new(config.tail.watch, move || ring.ring());
         let stop = Arc::new(AtomicBool::new(false));

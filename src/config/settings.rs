@@ -182,7 +182,7 @@ pub struct AdminSettings {
     /// Where it listens.
     pub listen: SocketAddr,
     /// After how long without progress a part counts as stuck. Reading and each delivery show some at least every
-    /// five seconds.
+    /// five seconds, what writes checkpoints whenever there is one to write.
     pub stuck_after: Duration,
     /// So many files have metrics of their own: those that are the furthest behind.
     pub top_files: usize,

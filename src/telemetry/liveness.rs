@@ -91,10 +91,19 @@ impl Heartbeat {
         self.pulse.last.store(RESTING, Ordering::Relaxed);
     }
 
+    /// Says, on another thread than the part's, that it has been given something to do: from now on it is missed
+    /// until it beats or rests.
+    pub fn called(&self) {
+        self.pulse.last.store(self.millis(Instant::now()), Ordering::Relaxed);
+    }
+
+    fn millis(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.start).as_millis() as u64
+    }
+
     fn beat_at(&self, now: Instant) {
-        let millis = now.saturating_duration_since(self.start).as_millis() as u64;
         self.pulse.thread.store(this_thread(), Ordering::Relaxed);
-        self.pulse.last.store(millis, Ordering::Relaxed);
+        self.pulse.last.store(self.millis(now), Ordering::Relaxed);
     }
 }
 
@@ -150,6 +159,24 @@ mod tests {
         assert!(liveness.silent(later, |_| false).is_empty());
         reading.beat();
         assert_eq!(names(liveness.stuck(later)), ["reading"]);
+    }
+
+    #[test]
+    fn a_part_that_rests_is_missed_once_it_was_given_something_to_do() {
+        let liveness = Liveness::default();
+        let keeper = liveness.task("writing checkpoints", Duration::from_secs(10));
+        keeper.rest();
+        let later = Instant::now() + Duration::from_secs(3600);
+        assert!(liveness.stuck(later).is_empty());
+        let by = keeper.clone();
+        let caller = std::thread::spawn(move || {
+            by.called();
+            this_thread()
+        });
+        let caller = caller.join().unwrap();
+        assert_eq!(names(liveness.silent(later, |thread| thread == caller)), ["writing checkpoints"]);
+        keeper.rest();
+        assert!(liveness.stuck(later).is_empty());
     }
 
     #[test]

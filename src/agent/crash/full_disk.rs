@@ -195,7 +195,9 @@ impl Thread {
         let bell = Bell::default();
         let node = Node::open(&story.config, &story.disk).unwrap();
         let (pipeline, work, data_dir, queues) = node.into_parts();
-        let keeper = Keeper::start(work, bell.clone()).unwrap();
+        let keeper =
+            Keeper::start(work, bell.clone(), Liveness::default().task("writing checkpoints", Duration::MAX))
+                .unwrap();
         let ring = bell.clone();
         let watcher = Watcher::new(Watch::Poll, move || ring.ring());
         let stop = Arc::new(AtomicBool::new(false));
