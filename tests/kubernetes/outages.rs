@@ -8,6 +8,16 @@ use super::support::logs::{Container, Format, Writer};
 use super::support::process::{Agent, until};
 use super::{Node, files, records};
 
+/// That the process lives and that it is ready does not depend on the API.
+async fn is_well(agent: &Agent) {
+    // Ready as soon as its destinations have answered.
+    until(async || agent.get("/readyz").await.0 == 200).await;
+    for path in ["/livez", "/readyz"] {
+        let (code, text) = agent.get(path).await;
+        assert_eq!(code, 200, "{path}: {text}");
+    }
+}
+
 #[tokio::test]
 async fn nothing_waits_for_an_api_that_is_out_of_reach_and_later_records_have_what_comes_late() {
     let node = Node::with("1h", "").await;
@@ -23,6 +33,8 @@ async fn nothing_waits_for_an_api_that_is_out_of_reach_and_later_records_have_wh
     });
     assert_eq!(told, [of_path.clone(), of_path]);
     assert_eq!(files(&agent, "missing").await, 1.0);
+    is_well(&agent).await;
+    assert_eq!(agent.metric("kinetail_kubernetes_api_up").await, 0.0);
     node.api.away(false);
     until(async || agent.metric("kinetail_kubernetes_api_up").await == 1.0).await;
     log.lines(1);
@@ -45,6 +57,7 @@ async fn an_answer_that_does_not_come_is_waited_for_only_so_long() {
     let agent = node.scene.start().await;
     let told = node.told(&node.web, 2).await;
     assert!(told.iter().all(|pod| pod.get("labels").is_none()), "{told:?}");
+    is_well(&agent).await;
     node.api.hold(false);
     until(async || agent.metric("kinetail_kubernetes_api_up").await == 1.0).await;
     log.lines(1);
