@@ -82,7 +82,6 @@ async fn the_unit_tells_that_it_is_ready_how_it_goes_that_it_lives_and_that_it_s
         environment: vec![
             variable("NOTIFY_SOCKET", "/run/notify"),
             variable("WATCHDOG_USEC", "400000"),
-            variable("KINETAIL_ADMIN", "127.0.0.1:0"),
             variable("KINETAIL_REGION", "eu-central-1"),
             variable("AWS_ACCESS_KEY_ID", support::clients::ACCESS_KEY),
             variable("AWS_SECRET_ACCESS_KEY", support::clients::SECRET_KEY),

@@ -84,3 +84,14 @@ fn every_example_passes() {
         }
     }
 }
+
+/// What the Debian package installs opens no port before somebody says so.
+#[test]
+fn the_shipped_file_has_the_admin_port_off_and_shows_how_it_is_turned_on() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/kinetail.yaml");
+    let text = std::fs::read_to_string(path).expect("a file of the repository");
+    let admin = |text: &str| parse(text, "kinetail.yaml", &|_| None).expect("it passes").config.admin;
+    assert_eq!(admin(&text), None);
+    let on = text.replace("# admin:\n#   listen:", "admin:\n  listen:");
+    assert_eq!(admin(&on), Some(crate::config::AdminSettings::default()));
+}
