@@ -63,6 +63,12 @@ fn profile(name: &str, key: &str) -> String {
     format!("[{name}]\naws_access_key_id = {key}\naws_secret_access_key = secret\naws_session_token = t\n\n")
 }
 
+/// What the DaemonSet sets where its Secret is not there: the names of files that do not exist.
+const WITHOUT_SECRET: [(&str, &str); 2] = [
+    ("AWS_SHARED_CREDENTIALS_FILE", "/var/run/secrets/kinetail-aws/credentials"),
+    ("AWS_CONFIG_FILE", "/var/run/secrets/kinetail-aws/config"),
+];
+
 /// A run that has delivered some lines.
 async fn delivering(scene: &Scene, config: &str, env: &[(&str, &str)]) -> (Process, Writer) {
     let agent = start(scene, config, env);
@@ -136,6 +142,8 @@ async fn a_web_identity_is_renewed_with_the_token_that_was_rotated() {
         ("AWS_ROLE_ARN", ROLE),
         ("AWS_WEB_IDENTITY_TOKEN_FILE", token.to_str().unwrap()),
         ("AWS_ENDPOINT_URL_STS", identities.url()),
+        WITHOUT_SECRET[0],
+        WITHOUT_SECRET[1],
     ];
     let (agent, mut writer) = delivering(&scene, &scene.config(), &env).await;
     let first = Asked::WebIdentity { arn: ROLE.into(), token: "token-1".into() };
@@ -161,6 +169,8 @@ async fn pod_identity_gives_credentials_for_the_token_of_the_moment() {
     let env = [
         ("AWS_CONTAINER_CREDENTIALS_FULL_URI", url.as_str()),
         ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token.to_str().unwrap()),
+        WITHOUT_SECRET[0],
+        WITHOUT_SECRET[1],
     ];
     let (agent, mut writer) = delivering(&scene, &scene.config(), &env).await;
     rotate(&token, "token-2");
@@ -177,8 +187,12 @@ async fn pod_identity_gives_credentials_for_the_token_of_the_moment() {
 async fn the_instances_role_is_asked_for_by_imdsv2_and_its_region_too() {
     let scene = scene().await;
     let identities = Identities::start().await;
-    let env =
-        [("AWS_EC2_METADATA_DISABLED", "false"), ("AWS_EC2_METADATA_SERVICE_ENDPOINT", identities.url())];
+    let env = [
+        ("AWS_EC2_METADATA_DISABLED", "false"),
+        ("AWS_EC2_METADATA_SERVICE_ENDPOINT", identities.url()),
+        WITHOUT_SECRET[0],
+        WITHOUT_SECRET[1],
+    ];
     let config = scene.config().replace("    region: eu-central-1\n", "");
     let (agent, _) = delivering(&scene, &config, &env).await;
     assert!(identities.asked().iter().all(|(asked, _)| *asked == Asked::Instance));
