@@ -190,9 +190,17 @@ mod tests {
             state: FileState::Blocked,
             destinations: vec![at(700), at(300)],
             behind_seconds: 90.0,
+            route: "logs".into(),
+            bytes_per_second: 3.0 * 1024.0,
             ..File::default()
         };
         let text = files_table(&[file]);
+        let cells = |line: &str| -> Vec<String> {
+            line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).map(str::to_owned).collect()
+        };
+        let [head, row] = [0, 1].map(|at| cells(text.lines().nth(at).unwrap()));
+        let of = |column: &str| &row[head.iter().position(|it| it == column).unwrap()];
+        assert_eq!((of("ROUTE").as_str(), of("RATE").as_str()), ("logs", "3KiB/s"), "{text}");
         assert!(
             text.contains("/var/log/a.log.1") && text.contains("blocked") && text.contains("300"),
             "{text}"
