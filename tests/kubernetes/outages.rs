@@ -66,6 +66,30 @@ async fn an_answer_that_does_not_come_is_waited_for_only_so_long() {
 }
 
 #[tokio::test]
+async fn an_api_that_falls_silent_without_a_word_holds_up_nobody_for_long() {
+    let node = Node::with("200ms", "").await;
+    let agent = node.scene.start().await;
+    node.api.asked("pods are watched", |requests| Node::watches(requests) > 0).await;
+    node.api.silence(true);
+    let pods: Vec<Container> = (0..4).map(|number| Container::of_pod(&format!("web-{number}"))).collect();
+    let mut logs: Vec<Writer> =
+        pods.iter().map(|pod| Writer::container(&node.scene.root(), pod, Format::Crio)).collect();
+    for (pod, log) in pods.iter().zip(&mut logs) {
+        node.api.pod(&PodObject::of(pod));
+        log.lines(1);
+        assert_eq!(node.told(pod, 1).await[0].get("labels"), None);
+    }
+    node.api.silence(false);
+    until(async || agent.metric("kinetail_kubernetes_pods").await == 4.0).await;
+    for (pod, log) in pods.iter().zip(&mut logs) {
+        log.lines(1);
+        assert_eq!(node.told(pod, 2).await[1]["owner_name"], "web");
+    }
+    assert_eq!((files(&agent, "missing").await, files(&agent, "late").await), (4.0, 4.0));
+    agent.terminate().await;
+}
+
+#[tokio::test]
 async fn a_watch_that_breaks_goes_on_where_the_last_bookmark_was() {
     let node = Node::with("1h", "").await;
     node.api.pod(&node.pod());

@@ -48,6 +48,8 @@ struct State {
     requests: Vec<Request>,
     /// Answers do not come as long as this is so.
     held: bool,
+    /// Watches stay open and tell nothing as long as this is so.
+    silent: bool,
     /// Requests for these resources are refused.
     refused: Vec<(String, StatusCode)>,
     /// Connections are not served.
@@ -231,6 +233,11 @@ impl Api {
     /// Requests are taken and not answered, or they are again.
     pub fn hold(&self, held: bool) {
         self.shared.change(|state| state.held = held);
+    }
+
+    /// Watches tell nothing, though no connection breaks, or they tell again.
+    pub fn silence(&self, silent: bool) {
+        self.shared.change(|state| state.silent = silent);
     }
 
     /// Requests for a resource are refused.

@@ -189,7 +189,7 @@ async fn tell(shared: &Shared, asked: &Request, resource: &str, mut from: u64, s
             let state = shared.state();
             let fresh =
                 state.events.iter().filter(|event| event.version > from && event.resource == resource);
-            fresh.cloned().collect()
+            if state.silent { Vec::new() } else { fresh.cloned().collect() }
         };
         for event in fresh {
             from = event.version;
