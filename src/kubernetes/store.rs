@@ -234,7 +234,8 @@ impl PodStore {
             warn!(
                 event = "kubernetes_no_pods",
                 node,
-                "the API knows no pods of the node {node:?}; if there are some, kubernetes.node has to be the node's name as                  the API says it (spec.nodeName of its pods)"
+                "the API knows no pods of the node {node:?}; if there are some, kubernetes.node has to be the node's name as \
+                 the API says it (spec.nodeName of its pods)"
             );
         }
         self.synced();
