@@ -10,7 +10,7 @@
 //! ([`numbered_anew`](listing::Sequence::numbered_anew)).
 //!
 //! **How it is read.** By journalctl, a run of which reads from a number to the end of the journal as it is then
-//! ([`reader`]). journalctl and not libsystemd: kinetail stays one binary that needs no library of the host, a damaged
+//! (`reader`). journalctl and not libsystemd: kinetail stays one binary that needs no library of the host, a damaged
 //! journal costs a process that is not ours, and the files' layout is the business of the systemd that wrote them. Whether
 //! there is something new is seen in the files' headers ([`header`]), once a second, without a process.
 //!
@@ -21,7 +21,7 @@
 //!    before it writes the entry.
 //! 2. What is not in the files any more is taken for gone, and counted, only after two looks a second apart.
 //! 3. Memory: for each place at which a sequence is read, two batches of 256 KiB and an entry, and at most
-//!    [`READERS`] such places.
+//!    `READERS` such places.
 
 pub mod export;
 pub mod header;
