@@ -281,7 +281,10 @@ impl Journals {
                 live.failed(reason, came_on, now);
                 continue;
             }
+            let taken = reader.taken;
             let ready = reader.batch(|batch| match from {
+                // Another place may still want what comes before this one.
+                _ if from == batch.next && !batch.last && taken < from => Ready::Elsewhere,
                 _ if from == batch.next && !batch.last => Ready::Taken,
                 _ if (batch.from..batch.next).contains(&from) || from == batch.next => {
                     let entries = take(batch, from, limit, want, block);
@@ -303,15 +306,19 @@ impl Journals {
                     return nothing;
                 }
                 Some(Ready::Here { entries, all }) => {
-                    reader.used = now;
                     live.read.0 += entries.end - from;
                     live.read.1 += block.len() as u64;
+                    if entries.end > from {
+                        (reader.used, reader.taken) = (now, reader.taken.max(entries.end));
+                    }
                     if all {
                         live.exhausted = Some((reader.extent, entries.end));
                         // What came since the run began was told to nobody.
                         live.news |= live.extent != reader.extent;
-                        live.readers.remove(at);
-                        live.recovered();
+                        if reader.taken >= entries.end {
+                            live.readers.remove(at);
+                            live.recovered();
+                        }
                     }
                     return entries;
                 }

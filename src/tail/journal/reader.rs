@@ -74,6 +74,8 @@ pub(super) struct Reader {
     shared: Arc<Shared>,
     /// Where the batch begins that comes next or is there.
     pub(super) at: u64,
+    /// Up to where it was handed out.
+    pub(super) taken: u64,
     /// Where it began.
     began: u64,
     /// What was there when it began.
@@ -108,7 +110,7 @@ impl Reader {
             tail: extent.tail,
             wake,
         };
-        let reader = Self { shared, at: from, began: from, extent, used: now };
+        let reader = Self { shared, at: from, taken: from, began: from, extent, used: now };
         // Where there can be no thread, dropping the reader ends the process.
         thread::Builder::new().name("journal".to_owned()).spawn(move || run.run(stdout, complaints))?;
         Ok(reader)
