@@ -111,6 +111,9 @@ async fn every_time_series_is_told_once() {
 #[tokio::test]
 async fn every_metric_is_documented_and_everything_documented_is_a_metric() {
     let (_scene, agent) = eventful().await;
+    let slower = |line: &str| line.starts_with("kinetail_file_lag_bytes{") && line.contains("/slower.log\"");
+    // Behind the most as soon as the other file is read.
+    until(async || agent.get("/metrics").await.1.lines().any(slower)).await;
     let (_, exposition) = agent.get("/metrics").await;
     let (served, documented) = (families(&exposition), documented());
     for (name, family) in &served {
