@@ -316,8 +316,12 @@ impl Tailer {
         self.started.iter()
     }
 
-    /// Everything that the last scan found to read was looked into.
+    /// Everything that the last scan found to read was looked into. As long as something could not be told, it must not
+    /// count as known: a file that was just being compressed, or was renamed between two looks at it.
     pub fn caught_up(&mut self) {
+        if self.undecided {
+            return;
+        }
         self.known_until = self.scanned.checked_sub(CLOCK_LAG).unwrap_or(UNIX_EPOCH);
     }
 

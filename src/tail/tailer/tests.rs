@@ -228,3 +228,34 @@ fn what_is_written_to_a_rotated_file_that_was_left_is_noticed_and_read() {
     assert_eq!(bench.tailer.written(&fs::canonicalize(bench.path("other.txt")).unwrap()), None);
     assert!(!bench.tailer.wants_scan());
 }
+
+#[test]
+fn what_is_being_compressed_for_several_looks_is_new_when_it_is_whole() {
+    let mut bench = Bench::new();
+    fs::write(bench.path("app.log"), "a line\n").unwrap();
+    bench.look();
+    bench.tailer.caught_up();
+    bench.pass(Duration::from_secs(10));
+    // Two generations since: the second was never seen under its own name.
+    fs::rename(bench.path("app.log"), bench.path("app.log.2")).unwrap();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, b"another line\n").unwrap();
+    let whole = gzip.finish().unwrap();
+    let (path, written) = (bench.path("app.log.1.gz"), bench.wall);
+    let put = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        // As gzip leaves it.
+        fs::File::open(&path).unwrap().set_modified(written).unwrap();
+    };
+    put(&whole[..whole.len() / 2]);
+    fs::write(bench.path("app.log"), "a third\n").unwrap();
+    for _ in 0..3 {
+        bench.look();
+        bench.tailer.caught_up();
+        bench.pass(Duration::from_millis(1500));
+    }
+    assert_eq!(bench.known(), 2);
+    put(&whole);
+    bench.look();
+    assert_eq!(bench.known(), 3);
+}
