@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::endpoint::{Endpoint, Marker, Settings, Stream};
+use super::endpoint::{Account, Endpoint, Marker, Settings, Stream};
 use super::logs::Writer;
 use super::process::Agent;
 
@@ -182,10 +182,19 @@ routes:
 
     /// The same for these lines.
     pub async fn exactly(&self, expected: Vec<Marker>) {
-        self.arrived(expected.len()).await;
+        let streams = [ARCHIVE, AUDIT];
+        let tells = |account: &Account| {
+            let tally =
+                |stream| format!("{stream}: {}", account.stream(stream).tally(expected.iter().cloned()));
+            format!("{account}\n{}", streams.map(tally).join("\n"))
+        };
+        let all = |account: &Account| {
+            streams.iter().all(|stream| account.stream(stream).distinct() >= expected.len())
+        };
+        self.endpoint.wait_until_or(all, tells).await;
         self.endpoint.look(|account| {
             assert!(account.refused_calls.is_empty(), "{:?}", account.last_refusal);
-            for stream in [ARCHIVE, AUDIT] {
+            for stream in streams {
                 account.stream(stream).assert_exactly_once(expected.iter().cloned());
             }
         });

@@ -244,7 +244,16 @@ impl Endpoint {
 
     /// Waits until something is true of the account; looks again at each of its changes. Fails with the numbers
     /// of the account if it never comes true.
-    pub async fn wait_until(&self, mut come: impl FnMut(&Account) -> bool) {
+    pub async fn wait_until(&self, come: impl FnMut(&Account) -> bool) {
+        self.wait_until_or(come, Account::to_string).await;
+    }
+
+    /// The same; `tells` says what is wrong if it never comes true.
+    pub async fn wait_until_or(
+        &self,
+        mut come: impl FnMut(&Account) -> bool,
+        tells: impl FnOnce(&Account) -> String,
+    ) {
         let mut changes = self.shared.changes.subscribe();
         let event = async {
             loop {
@@ -255,7 +264,7 @@ impl Endpoint {
                 changes.changed().await.expect("the sender lives in `self`");
             }
         };
-        patiently(|| self.look(|account| account.to_string()), event).await;
+        patiently(|| self.look(tells), event).await;
     }
 }
 
