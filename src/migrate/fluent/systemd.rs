@@ -2,12 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::filters;
-use super::outputs;
 use super::parsers::Parsers;
 use super::section::{Kind, Section, Source};
-use super::tags::{Tags, Takes};
-use super::tail::{Route, name_of, one_or_many, partly, record};
+use super::tags::Tags;
+use super::tail::{Route, follow, name_of, one_or_many, record};
 use crate::migrate::draft::{Draft, Taken, text_of};
 use crate::migrate::keys::SYSTEMD;
 use crate::migrate::yaml::{Entry, Node};
@@ -27,22 +25,9 @@ pub(super) fn translate(source: &Source, input: &Section, parsers: &Parsers, dra
     let journal = journal(&mut keys, draft);
     keys.finish(draft);
     let mut route = Route::default();
-    for filter in source.of(Kind::Filter).filter(|filter| !filter.is_named("kubernetes")) {
-        match filter.takes(&tags) {
-            Takes::All => filters::translate(filter, parsers, &mut route, draft),
-            Takes::Some if filters::is_known(filter) => partly(filter, draft),
-            Takes::Some | Takes::None => {}
-        }
-    }
-    let mut to = Vec::new();
-    for output in source.of(Kind::Output).filter(|output| outputs::is_known(output)) {
-        match output.takes(&tags) {
-            Takes::All => to.extend(outputs::translate(output, &mut route, draft)),
-            Takes::Some => partly(output, draft),
-            Takes::None => {}
-        }
-    }
-    to.dedup();
+    // What it adds is of pods, and entries are of the node.
+    let filters = source.of(Kind::Filter).filter(|filter| !filter.is_named("kubernetes"));
+    let to = follow(source, filters, &tags, parsers, &mut route, draft);
     let mut entries = vec![Entry::new("format", "journald")];
     if !journal.is_empty() {
         entries.push(Entry::new("journal", Value::Object(journal)));

@@ -75,22 +75,7 @@ pub(super) fn translate(source: &Source, input: &Section, parsers: &Parsers, dra
     }
     names(&mut keys, &mut route);
     keys.finish(draft);
-    for filter in source.of(Kind::Filter) {
-        match filter.takes(&tags) {
-            Takes::All => filters::translate(filter, parsers, &mut route, draft),
-            Takes::Some if filters::is_known(filter) => partly(filter, draft),
-            Takes::Some | Takes::None => {}
-        }
-    }
-    let mut to = Vec::new();
-    for output in source.of(Kind::Output).filter(|output| outputs::is_known(output)) {
-        match output.takes(&tags) {
-            Takes::All => to.extend(outputs::translate(output, &mut route, draft)),
-            Takes::Some => partly(output, draft),
-            Takes::None => {}
-        }
-    }
-    to.dedup();
+    let to = follow(source, source.of(Kind::Filter), &tags, parsers, &mut route, draft);
     if !route.pods.is_empty() {
         entries.push(Entry::new("match", Value::Object(route.pods.clone())));
     }
@@ -121,6 +106,34 @@ pub(super) fn translate(source: &Source, input: &Section, parsers: &Parsers, dra
     let to: Vec<Value> = to.into_iter().map(Value::from).collect();
     entries.push(Entry::new("to", Value::Array(to)));
     draft.route(&name_of(alias.or(tag).as_deref()), comments, entries);
+}
+
+/// Where records of these tags go: the filters make the route's steps, the outputs are its destinations.
+pub(super) fn follow<'s>(
+    source: &'s Source,
+    filters: impl Iterator<Item = &'s Section>,
+    tags: &Tags,
+    parsers: &Parsers,
+    route: &mut Route,
+    draft: &mut Draft,
+) -> Vec<String> {
+    for filter in filters {
+        match filter.takes(tags) {
+            Takes::All => filters::translate(filter, parsers, route, draft),
+            Takes::Some if filters::is_known(filter) => partly(filter, draft),
+            Takes::Some | Takes::None => {}
+        }
+    }
+    let mut to = Vec::new();
+    for output in source.of(Kind::Output).filter(|output| outputs::is_known(output)) {
+        match output.takes(tags) {
+            Takes::All => to.extend(outputs::translate(output, route, draft)),
+            Takes::Some => partly(output, draft),
+            Takes::None => {}
+        }
+    }
+    to.dedup();
+    to
 }
 
 pub(super) fn partly(section: &Section, draft: &mut Draft) {
