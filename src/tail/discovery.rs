@@ -148,6 +148,8 @@ pub struct Walk {
     pub others: HashMap<PathBuf, Vec<OsString>>,
     /// What could not be looked into, and why. A folder that is not there is no error.
     pub refused: Vec<(PathBuf, String)>,
+    /// Something was renamed or removed while it was looked at.
+    pub unsure: bool,
 }
 
 /// Where links may lead.
@@ -221,7 +223,10 @@ impl Walker<'_> {
         let mut others = Vec::new();
         for entry in entries.flatten() {
             let path = entry.path();
-            let Ok(kind) = entry.file_type() else { continue };
+            let Ok(kind) = entry.file_type() else {
+                self.walk.unsure = true;
+                continue;
+            };
             let wanted_below = || {
                 self.routes.iter().flat_map(|route| &route.files).any(|pattern| {
                     path.starts_with(pattern.base()) && pattern.may_match_below(&path)
@@ -236,12 +241,11 @@ impl Walker<'_> {
             }
             let route = route_of(self.routes, &path);
             if kind.is_file() {
-                if let Some(route) = route
-                    && let Ok(metadata) = entry.metadata()
-                {
-                    self.file(path, route, &metadata);
-                } else {
-                    others.push(entry.file_name());
+                match route.map(|route| (route, entry.metadata())) {
+                    Some((route, Ok(metadata))) => self.file(path, route, &metadata),
+                    // It was renamed since, or removed.
+                    Some((_, Err(_))) => self.walk.unsure = true,
+                    None => others.push(entry.file_name()),
                 }
             } else if kind.is_symlink() && (route.is_some() || wanted_below()) {
                 self.link(path, route);

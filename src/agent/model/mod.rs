@@ -21,6 +21,10 @@ enum Op {
     Tear,
     /// The log is renamed and a fresh one begun.
     Rotate,
+    /// The log is renamed, and the program goes on in it until the next rotation or it is told.
+    RenameAway,
+    /// The program is told, and begins a fresh log.
+    Reopen,
     /// A process that did not hear of the rotation writes a line to the log that was rotated last.
     WriteLate,
     /// The log is copied beside itself and emptied.
@@ -29,8 +33,8 @@ enum Op {
     Truncate,
     /// The oldest rotated log is removed.
     Delete,
-    /// The oldest plain rotated log is compressed.
-    Compress,
+    /// The oldest plain rotated log is compressed; kinetail may look before the plain one goes.
+    Compress { looked_at: bool },
     /// kinetail, started if need be, looks at all folders and reads what it can.
     Look,
     /// The same, when nothing has happened for a while.
@@ -53,11 +57,13 @@ fn op() -> impl Strategy<Value = Op> {
         6 => (1..24_u8).prop_map(Op::Write),
         2 => Just(Op::Tear),
         3 => Just(Op::Rotate),
+        2 => Just(Op::RenameAway),
+        2 => Just(Op::Reopen),
         2 => Just(Op::WriteLate),
         2 => Just(Op::CopyTruncate),
         1 => Just(Op::Truncate),
         1 => Just(Op::Delete),
-        2 => Just(Op::Compress),
+        2 => any::<bool>().prop_map(|looked_at| Op::Compress { looked_at }),
         5 => Just(Op::Look),
         3 => Just(Op::Wait),
         1 => Just(Op::Checkpoint),
@@ -77,7 +83,7 @@ fn run(pattern: &str, banner: bool, scarce: bool, ops: &[Op]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn every_line_is_in_each_buffer_once_and_in_order(

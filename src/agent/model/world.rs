@@ -48,6 +48,8 @@ pub(super) struct World {
     file: File,
     /// Which life is written.
     writing: usize,
+    /// The log was renamed and none begun in its place: what is written lies in `app.log.1`.
+    away: bool,
     /// The file before, which some process may still hold, and its life.
     before: Option<(File, usize)>,
     /// What half a line still lacks.
@@ -76,6 +78,7 @@ impl World {
             _folder: folder,
             file: append_to(&log),
             writing: 0,
+            away: false,
             before: None,
             log,
             rest: Vec::new(),
@@ -98,12 +101,18 @@ impl World {
         match op {
             Op::Write(lines) => (0..lines).for_each(|_| self.line()),
             Op::Tear => self.tear(),
-            Op::Rotate => self.rotate(),
+            Op::Rotate => {
+                self.reopen();
+                self.rename_away();
+                self.reopen();
+            }
+            Op::RenameAway => self.rename_away(),
+            Op::Reopen => self.reopen(),
             Op::WriteLate => self.line_late(),
             Op::CopyTruncate => self.copytruncate(),
             Op::Truncate => self.truncate(),
             Op::Delete => self.delete(),
-            Op::Compress => self.compress(),
+            Op::Compress { looked_at } => self.compress(looked_at),
             Op::Look => self.look(),
             Op::Wait => {
                 self.look();
@@ -324,9 +333,17 @@ impl World {
         self.rotated.push_front(Rotated { life: self.writing, gzip: false });
     }
 
-    fn rotate(&mut self) {
-        self.shift();
-        fs::rename(&self.log, self.path(0)).unwrap();
+    fn rename_away(&mut self) {
+        if !std::mem::replace(&mut self.away, true) {
+            self.shift();
+            fs::rename(&self.log, self.path(0)).unwrap();
+        }
+    }
+
+    fn reopen(&mut self) {
+        if !std::mem::take(&mut self.away) {
+            return;
+        }
         // The program goes on in the old file until it is told.
         self.end_line();
         let old = std::mem::replace(&mut self.file, append_to(&self.log));
@@ -336,6 +353,7 @@ impl World {
     }
 
     fn copytruncate(&mut self) {
+        self.reopen();
         self.end_line();
         self.shift();
         fs::copy(&self.log, self.path(0)).unwrap();
@@ -344,6 +362,7 @@ impl World {
     }
 
     fn truncate(&mut self) {
+        self.reopen();
         self.end_line();
         self.life().may_lose = true;
         self.empty();
@@ -356,7 +375,8 @@ impl World {
     }
 
     fn delete(&mut self) {
-        if self.rotated.is_empty() {
+        // Not the one that is written.
+        if self.rotated.len() <= usize::from(self.away) {
             return;
         }
         // A file that comes and goes between two looks is seen by nobody, and what was emptied and then renamed is
@@ -372,8 +392,12 @@ impl World {
         life.may_lose |= self.agent.is_none();
     }
 
-    fn compress(&mut self) {
-        let Some(index) = self.rotated.iter().rposition(|rotated| !rotated.gzip) else { return };
+    fn compress(&mut self, looked_at: bool) {
+        let written = usize::from(self.away);
+        let Some(index) = self.rotated.iter().skip(written).rposition(|rotated| !rotated.gzip) else {
+            return;
+        };
+        let index = index + written;
         let plain = self.path(index);
         self.rotated[index].gzip = true;
         let modified = fs::metadata(&plain).unwrap().modified().unwrap();
@@ -381,6 +405,9 @@ impl World {
         io::copy(&mut File::open(&plain).unwrap(), &mut encoder).unwrap();
         // As gzip does.
         encoder.finish().unwrap().set_modified(modified).unwrap();
+        if looked_at && self.agent.is_some() {
+            self.look();
+        }
         fs::remove_file(plain).unwrap();
     }
 }

@@ -1,30 +1,23 @@
 //! What rotation leaves beside a file: renamed and compressed files, copies, and such as came and went without
 //! being seen.
-//!
-//! A file there is held against what is known in this order, and the first that fits counts:
-//!
-//! 1. its id is known, and its content is what was read under that id;
-//! 2. an open file holds the same content, so there is nothing to read in a copy of it;
-//! 3. its content is that of a file that is found no more: it was copied or compressed.
-//!
-//! Whatever still stands where it was is no candidate for 3: two files may hold the same lines.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
-use tracing::{info, warn};
+use tracing::info;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::super::checkpoint::Status;
 use super::super::content::Content;
 use super::super::discovery;
-use super::super::identity::{FileId, Fingerprint, Proof, Stamp};
+use super::super::identity::{FileId, Fingerprint, Stamp};
+use super::super::settings::StartAt;
 use super::super::siblings::{self, LogKey};
-use super::scan::{Met, has_more};
+use super::recognise::Recognised;
+use super::scan::Met;
 use super::{Tailer, Tracked};
 use crate::source::{Incarnation, Position};
 
@@ -37,31 +30,36 @@ pub(super) struct Base {
     pub(super) home: PathBuf,
     /// The index of the route.
     pub(super) route: usize,
-}
-
-pub(super) enum Recognised {
-    /// It is the content of this file, whose own place holds it no more.
-    As(Incarnation),
-    /// There is nothing to read in it, or not yet.
-    Nothing,
-    /// Nothing like it is known.
-    New,
+    /// The file that was seen at the path and was renamed before it could be opened there.
+    pub(super) slipped: Option<FileId>,
 }
 
 impl Tailer {
     pub(super) fn base_of(&self, incarnation: Incarnation) -> Option<Base> {
         let tracked = self.files.get(&incarnation)?;
-        let route = self.routes.iter().position(|route| route.name == tracked.entry.route)?;
-        Some(Base { path: tracked.entry.path.clone(), home: tracked.home().to_owned(), route })
+        let entry = &tracked.entry;
+        let route = match entry.status {
+            Status::Following => self.routes.iter().position(|route| route.name == entry.route),
+            // Whatever it fell under when it was left.
+            Status::Finished | Status::Ignored => discovery::route_of(&self.selections, &entry.path),
+        }?;
+        Some(Base { path: entry.path.clone(), home: tracked.home().to_owned(), route, slipped: None })
     }
 
-    /// Paths beside which something else stands than when they were last looked at. `others` is what the walk
-    /// saw in each folder.
+    /// Paths beside which something else stands than when they were last looked at, of all logs that are known: what
+    /// stood at its path may have been renamed before it was opened, though nothing else of that log is open, nor
+    /// stands at the path. `others` is what the walk saw in each folder.
     pub(super) fn changed_beside(&mut self, mut others: HashMap<PathBuf, Vec<OsString>>) -> Vec<Base> {
         let mut changed = Vec::new();
         let mut homes = HashMap::new();
         let mut listed = HashMap::new();
-        for (incarnation, tracked) in self.files.iter().filter(|(_, tracked)| tracked.is_open()) {
+        // By what is open first, which says best under which route its log falls.
+        let (open, left): (Vec<_>, Vec<_>) = self
+            .files
+            .iter()
+            .filter(|(_, tracked)| tracked.entry.journal.is_none())
+            .partition(|(_, tracked)| tracked.is_open());
+        for (incarnation, tracked) in open.into_iter().chain(left) {
             let home = tracked.home();
             if homes.contains_key(home) {
                 continue;
@@ -70,7 +68,7 @@ impl Tailer {
             let names = match listed.get(folder) {
                 Some(names) => names,
                 None => {
-                    // Reached through a link only.
+                    // Reached through a link only, or gone.
                     let names = others.remove(folder).unwrap_or_else(|| names_in(folder));
                     listed.entry(folder.to_owned()).or_insert(by_log(folder, names))
                 }
@@ -101,8 +99,9 @@ impl Tailer {
         xxh3_64_with_seed(path.as_os_str().as_encoded_bytes(), seed)
     }
 
-    pub(super) fn look_beside(&mut self, base: &Base, now: Instant, wall: SystemTime) -> io::Result<()> {
+    pub(super) fn look_beside(&mut self, base: &Base, now: Instant, wall: SystemTime) {
         let first = self.is_first(base.route, &base.path);
+        let from_beginning = !first || self.routes[base.route].start_at == StartAt::Beginning;
         let undecided = std::mem::take(&mut self.undecided);
         let mut present = HashSet::new();
         let mut unknown = Vec::new();
@@ -121,8 +120,9 @@ impl Tailer {
             match known.map(|incarnation| (incarnation, self.verify(incarnation, &path, id, stamp))) {
                 Some((incarnation, Met::Same(content))) => {
                     present.insert(incarnation);
-                    if let Some(content) = content {
-                        self.resume_elsewhere(incarnation, path, id, *content, now);
+                    match content {
+                        Some(content) => self.resume_elsewhere(incarnation, path, id, *content, now),
+                        None => self.note_place(incarnation, path),
                     }
                 }
                 Some((incarnation, Met::Unknown)) => {
@@ -140,23 +140,15 @@ impl Tailer {
                 Recognised::Nothing => {}
                 // A route that wants rotated files by their own names meets them by itself.
                 Recognised::New if discovery::route_of(&self.selections, &path).is_some() => {}
-                Recognised::New if first || stamp.modified() > self.known_until => {
-                    let mut entry = self.new_entry(base.path.clone(), id, base.route, Position::default());
-                    entry.home = (base.home != base.path).then(|| base.home.clone());
-                    entry.fingerprint = Fingerprint::of(&content.beginning()?);
-                    let incarnation = entry.incarnation;
-                    if first {
-                        entry.status = Status::Ignored;
-                        entry.moved_to = Some(path);
-                        self.track(entry, now);
-                    } else if self.is_whole(&mut content, &path, stamp, wall) {
-                        info!(event = "rotated_file_found", path = %path.display(),
-                            "a rotated file that was not seen before is read from its beginning");
-                        self.track(entry, now);
-                        self.resume_elsewhere(incarnation, path, id, content, now);
+                Recognised::New => {
+                    let slipped = base.slipped == Some(id) && from_beginning;
+                    if slipped || first || stamp.modified() > self.known_until {
+                        self.meet_rotated(base, path, (id, stamp), content, first && !slipped, (now, wall));
+                    } else if self.refused.insert(path.clone()) {
+                        info!(event = "rotated_file_passed_over", path = %path.display(),
+                            "a rotated file is left out: it is older than what is known of its log");
                     }
                 }
-                Recognised::New => {}
             }
         }
         if std::mem::replace(&mut self.undecided, true) {
@@ -164,7 +156,37 @@ impl Tailer {
         } else {
             self.undecided = undecided;
         }
-        Ok(())
+    }
+
+    /// A rotated file of which nothing is known: read from its beginning, unless its log is met for the first time, of
+    /// which what was rotated before is left out.
+    fn meet_rotated(
+        &mut self,
+        base: &Base,
+        path: PathBuf,
+        (id, stamp): (FileId, Stamp),
+        mut content: Content,
+        left_out: bool,
+        (now, wall): (Instant, SystemTime),
+    ) {
+        let beginning = match content.beginning() {
+            Ok(beginning) => beginning,
+            Err(error) => return self.is_unreadable(&path, stamp, wall, &error),
+        };
+        let mut entry = self.new_entry(base.path.clone(), id, base.route, Position::default());
+        entry.home = (base.home != base.path).then(|| base.home.clone());
+        entry.fingerprint = Fingerprint::of(&beginning);
+        let incarnation = entry.incarnation;
+        if left_out {
+            entry.status = Status::Ignored;
+            entry.moved_to = Some(path);
+            self.track(entry, now);
+        } else if self.is_whole(&mut content, &path, stamp, wall) {
+            info!(event = "rotated_file_found", path = %path.display(),
+                "a rotated file that was not seen before is read from its beginning");
+            self.track(entry, now);
+            self.resume_elsewhere(incarnation, path, id, content, now);
+        }
     }
 
     /// What stands beside a path and has a name that rotation could have made of its name.
@@ -178,135 +200,23 @@ impl Tailer {
             let path = folder.join(&other);
             if siblings::is_rotated(name, &other) {
                 found.push(path);
-            } else if is_temporary(&path)
-                && siblings::is_rotated(name, path.file_stem().unwrap_or_default())
-                && let Ok(metadata) = fs::symlink_metadata(&path)
+            } else if is_temporary(&path) && siblings::is_rotated(name, path.file_stem().unwrap_or_default())
             {
-                // One is being compressed, as kubelet does it.
-                self.undecided |= !self.is_settled(Stamp::from(&metadata), wall);
+                // One is being compressed, as kubelet does it, or was just ended and renamed.
+                let metadata = fs::symlink_metadata(&path);
+                self.undecided |=
+                    !metadata.is_ok_and(|metadata| self.is_settled(Stamp::from(&metadata), wall));
             }
         }
         found
     }
 
-    /// Whether a file, if it is open, still holds what was read of it; a copy may have been written over it.
-    fn holds_its_own(&mut self, incarnation: Incarnation) -> bool {
-        let replaced = self.is_replaced(incarnation);
-        if let Some(tracked) = self.files.get_mut(&incarnation) {
-            tracked.truncated |= replaced;
+    /// Where a file is now that was left: rotation gives other names to what it rotated before.
+    fn note_place(&mut self, incarnation: Incarnation, path: PathBuf) {
+        if let Some(tracked) = self.files.get_mut(&incarnation).filter(|tracked| !tracked.is_open()) {
+            tracked.entry.vanished = None;
+            tracked.entry.moved_to = (path != tracked.entry.path).then_some(path);
         }
-        !replaced
-    }
-
-    /// Holds content against what is known of the files of these logs that it could be of.
-    pub(super) fn recognise(
-        &mut self,
-        content: &mut Content,
-        path: &Path,
-        stamp: Stamp,
-        wall: SystemTime,
-        logs: &[Option<&Path>],
-        could_be: impl Fn(&Tracked) -> bool,
-    ) -> Recognised {
-        let mut candidates: Vec<(Incarnation, u64)> = self
-            .of_logs(logs)
-            .filter(|tracked| could_be(tracked))
-            .map(|tracked| (tracked.entry.incarnation, tracked.entry.proof.end))
-            .collect();
-        if candidates.is_empty() {
-            return Recognised::New;
-        }
-        candidates.sort_by_key(|(_, end)| std::cmp::Reverse(*end));
-        let ends = content.beginning().and_then(|beginning| {
-            candidates.retain(|(incarnation, _)| self.files[incarnation].could_begin(&beginning));
-            // A copy that has just been begun has nothing to be known by.
-            let new = candidates.is_empty() && !beginning.is_empty();
-            Ok(if new { None } else { Some((Fingerprint::of(&beginning), content.end()?)) })
-        });
-        let (fingerprint, end) = match ends {
-            Ok(None) => return Recognised::New,
-            Ok(Some((_, end))) if end.end == 0 && !self.is_settled(stamp, wall) => {
-                self.undecided = true;
-                return Recognised::Nothing;
-            }
-            Ok(Some(ends)) => {
-                // What is a copy now may be another file once it has grown.
-                self.undecided |= !self.is_settled(stamp, wall);
-                ends
-            }
-            Err(error) => {
-                self.is_unreadable(path, stamp, wall, &error);
-                return Recognised::Nothing;
-            }
-        };
-        for (incarnation, _) in candidates {
-            let Ok(found) = self.compare(incarnation, content, fingerprint, &end) else { continue };
-            match found {
-                Recognised::New => {}
-                found => return found,
-            }
-        }
-        Recognised::New
-    }
-
-    /// Whether a file is not one that is still being compressed.
-    pub(super) fn is_whole(
-        &mut self,
-        content: &mut Content,
-        path: &Path,
-        stamp: Stamp,
-        wall: SystemTime,
-    ) -> bool {
-        !content.is_gzip()
-            || content.end().inspect_err(|error| self.is_unreadable(path, stamp, wall, error)).is_ok()
-    }
-
-    /// A file that is still being compressed ends too early; it is looked at again.
-    fn is_unreadable(&mut self, path: &Path, stamp: Stamp, wall: SystemTime, error: &io::Error) {
-        if !self.is_settled(stamp, wall) {
-            self.undecided = true;
-        } else if self.refused.insert(path.to_owned()) {
-            warn!(event = "read_failed", path = %path.display(), %error, "the file cannot be read and is left out");
-        }
-    }
-
-    fn is_settled(&self, stamp: Stamp, wall: SystemTime) -> bool {
-        wall.duration_since(stamp.modified()).is_ok_and(|age| age >= self.settings.rotate_wait)
-    }
-
-    /// Holds content, of which beginning and end are given, against one file.
-    fn compare(
-        &mut self,
-        incarnation: Incarnation,
-        content: &mut Content,
-        beginning: Fingerprint,
-        end: &Proof,
-    ) -> io::Result<Recognised> {
-        let Some(tracked) = self.files.get_mut(&incarnation) else { return Ok(Recognised::New) };
-        let (fingerprint, proof) = (tracked.entry.fingerprint, tracked.entry.proof);
-        if let Some(open) = &mut tracked.content {
-            // What the file holds now counts, and not what was read of it: it may have been truncated since.
-            if end.end > 0 && open.is(beginning, end)? {
-                return Ok(Recognised::Nothing);
-            }
-            if fingerprint.len > 0 && !open.is(fingerprint, &proof)? && content.is(fingerprint, &proof)? {
-                tracked.truncated = true;
-                self.undecided = true;
-                return Ok(Recognised::Nothing);
-            }
-            return Ok(Recognised::New);
-        }
-        if fingerprint.len == 0 || !content.is(fingerprint, &proof)? {
-            return Ok(Recognised::New);
-        }
-        if tracked.entry.status == Status::Finished && has_more(content, &proof)? {
-            // Written to after it was left; or another file that begins like it, if that is not much.
-            if usize::from(proof.len) < Proof::FULL {
-                return Ok(Recognised::New);
-            }
-            tracked.entry.status = Status::Following;
-        }
-        Ok(Recognised::As(incarnation))
     }
 
     /// A known content that turned up in another place: renamed, compressed or copied.

@@ -40,9 +40,7 @@ impl Tailer {
             self.undecided = true;
         }
         self.listed.clear();
-        if let Err(error) = self.look_beside(&base, now, wall) {
-            debug!(event = "siblings_unread", path = %base.home.display(), %error);
-        }
+        self.look_beside(&base, now, wall);
         self.give_up(incarnation, now, wall);
         std::mem::take(&mut self.attached)
     }

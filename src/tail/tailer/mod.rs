@@ -1,7 +1,7 @@
 //! All followed files: who they are, where they are, and what comes next in them.
 //!
-//! Here is what is known of them; [`scan`](Tailer::scan) finds out what has become of them, and [`beside`] what
-//! rotation made of them. [`routing`] says by which route they are read, [`reading`] reads them, and [`leaving`] is
+//! Here is what is known of them; [`scan`](Tailer::scan) finds out what has become of them, [`beside`] what
+//! rotation made of them, and [`recognise`] whether it is one of them. [`routing`] says by which route they are read, [`reading`] reads them, and [`leaving`] is
 //! about their end.
 
 mod beside;
@@ -9,6 +9,7 @@ mod held;
 mod journals;
 mod leaving;
 mod reading;
+mod recognise;
 mod routing;
 mod scan;
 #[cfg(test)]
@@ -161,8 +162,10 @@ pub struct Tailer {
     handed_over: HashSet<PathBuf>,
     /// Up to when everything that was there is known.
     known_until: SystemTime,
-    /// When the last scan was.
-    scanned: SystemTime,
+    /// When the scan before the last one was, and the last.
+    scanned: [SystemTime; 2],
+    /// When the last scan was, by a clock that nobody sets.
+    scanned_at: Instant,
     counts: Counts,
     refused: HashSet<PathBuf>,
     /// Files that were opened since they were last asked for.
@@ -207,7 +210,8 @@ impl Tailer {
             started: HashSet::new(),
             handed_over: HashSet::new(),
             known_until: wall,
-            scanned: wall,
+            scanned: [wall; 2],
+            scanned_at: now,
             counts: Counts::default(),
             refused: HashSet::new(),
             attached: Vec::new(),
@@ -223,7 +227,7 @@ impl Tailer {
         if let Some(checkpoint) = checkpoint {
             tailer.started = checkpoint.routes.iter().cloned().collect();
             tailer.known_until = UNIX_EPOCH + Duration::from_millis(checkpoint.known_until);
-            tailer.scanned = tailer.known_until;
+            tailer.scanned = [tailer.known_until; 2];
             for entry in &checkpoint.files {
                 tailer.track(entry.clone(), now);
             }
@@ -317,12 +321,14 @@ impl Tailer {
     }
 
     /// Everything that the last scan found to read was looked into. As long as something could not be told, it must not
-    /// count as known: a file that was just being compressed, or was renamed between two looks at it.
+    /// count as known: a file that was just being compressed, or was renamed between two looks at it. Nor does what only
+    /// one scan could have seen: a folder that is listed while a file in it is renamed may show neither of its names.
     pub fn caught_up(&mut self) {
         if self.undecided {
             return;
         }
-        self.known_until = self.scanned.checked_sub(CLOCK_LAG).unwrap_or(UNIX_EPOCH);
+        let [before, last] = self.scanned;
+        self.known_until = before.min(last).checked_sub(CLOCK_LAG).unwrap_or(UNIX_EPOCH);
     }
 
     /// Up to when everything that was there is known, milliseconds since 1970.

@@ -32,14 +32,13 @@ impl Tailer {
                 let real = content.path_now();
                 real.is_none_or(|real| self.roots.allow(&real)).then_some(content)
             }
-            // Replaced since it was found: the next scan will see.
+            // Replaced or renamed since it was found: the next scan will see.
             Ok(None) => {
                 self.undecided = true;
                 None
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
-                if self.refused.insert(path.to_owned()) {
+                if error.kind() != io::ErrorKind::NotFound && self.refused.insert(path.to_owned()) {
                     warn!(event = "open_failed", path = %path.display(), %error, "the file cannot be opened");
                 }
                 self.undecided = true;

@@ -9,6 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::super::checkpoint::{Entry, Progress, Status};
 use super::super::discovery::{self, Roots, Selection};
 use super::super::settings::{StartAt, TailSettings};
+use super::beside::Base;
 use super::scan::end_of;
 use super::{EndWhenMet, Route, Tailer};
 use crate::source::{DestinationName, Incarnation, RouteName, Verdict};
@@ -22,7 +23,11 @@ impl Tailer {
         (self.settings, self.routes) = (settings, routes);
         // What was found out by the old routes is found out anew.
         self.refused.clear();
-        self.look_again.clear();
+        let again = std::mem::take(&mut self.look_again).into_iter().filter_map(|base| {
+            let route = discovery::route_of(&self.selections, &base.path)?;
+            Some(Base { route, ..base })
+        });
+        self.look_again = again.collect();
         self.beside.clear();
         self.files.values_mut().for_each(|tracked| tracked.missed = false);
         self.assign();

@@ -4,18 +4,19 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::time::{Instant, SystemTime};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tracing::{debug, info, warn};
 
 use super::super::checkpoint::Status;
 use super::super::content::{Content, ReadOutcome};
-use super::super::discovery::{self, Found};
+use super::super::discovery::{self, Found, Walk};
 use super::super::identity::{FileId, Fingerprint, Proof, Stamp};
 use super::super::settings::StartAt;
-use super::beside::{Base, Recognised};
+use super::beside::Base;
+use super::recognise::Recognised;
 use super::routing::{further, reconcile_destinations, rules_of};
-use super::{Place, Scan, Tailer};
+use super::{CLOCK_LAG, Place, Scan, Tailer};
 use crate::source::{Incarnation, Position};
 
 /// What a file of a known id holds.
@@ -31,10 +32,18 @@ pub(super) enum Met {
 impl Tailer {
     /// Looks at all folders, meets what is new, and sees what has moved.
     pub fn scan(&mut self, now: Instant, wall: SystemTime) -> Scan {
-        self.undecided = false;
-        self.scanned = wall;
-        let looked = self.look_at_journals(now, wall);
         let walk = discovery::walk(&self.selections, &self.roots);
+        self.take_in(walk, now, wall)
+    }
+
+    /// What was seen in all folders from `wall` on. Since then anything may have happened to it.
+    pub(super) fn take_in(&mut self, walk: Walk, now: Instant, wall: SystemTime) -> Scan {
+        self.undecided = walk.unsure;
+        // The clock was set back: what was written since the last scan bears times before that.
+        let earliest = wall.checked_sub(now.saturating_duration_since(self.scanned_at) + CLOCK_LAG);
+        self.known_until = self.known_until.min(earliest.unwrap_or(UNIX_EPOCH));
+        (self.scanned, self.scanned_at) = ([self.scanned[1], wall], now);
+        let looked = self.look_at_journals(now, wall);
         for (path, reason) in walk.refused {
             if self.refused.insert(path.clone()) {
                 warn!(event = "path_refused", path = %path.display(), reason, "this path is not followed");
@@ -73,9 +82,7 @@ impl Tailer {
         bases.extend(self.changed_beside(walk.others));
         self.listed.clear();
         for base in bases {
-            if let Err(error) = self.look_beside(&base, now, wall) {
-                debug!(event = "siblings_unread", path = %base.home.display(), %error);
-            }
+            self.look_beside(&base, now, wall);
         }
         self.listed = HashMap::new();
         for incarnation in away {
@@ -213,7 +220,12 @@ impl Tailer {
         wall: SystemTime,
     ) -> Option<Base> {
         let first = self.is_first(found.route, &found.path);
-        let mut content = self.open(&found.path, found.id)?;
+        let Some(mut content) = self.open(&found.path, found.id) else {
+            let there = fs::metadata(&found.path).is_ok_and(|metadata| FileId::from(&metadata) == found.id);
+            // It was renamed since, and stands beside its path now.
+            let Found { path, route, id, .. } = found;
+            return (!there).then(|| Base { home: path.clone(), path, route, slipped: Some(id) });
+        };
         let real = content.path_now();
         let logs = [Some(found.path.as_path()), real.as_deref()];
         let could_be =
@@ -226,7 +238,7 @@ impl Tailer {
             // It may have a predecessor all the same that came and went between two looks.
             Recognised::Nothing => {
                 let home = real.unwrap_or_else(|| found.path.clone());
-                return Some(Base { path: found.path, home, route: found.route });
+                return Some(Base { path: found.path, home, route: found.route, slipped: None });
             }
             Recognised::New if !self.is_whole(&mut content, &found.path, found.stamp, wall) => return None,
             Recognised::New => {}

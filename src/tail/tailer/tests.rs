@@ -229,6 +229,13 @@ fn what_is_written_to_a_rotated_file_that_was_left_is_noticed_and_read() {
     assert!(!bench.tailer.wants_scan());
 }
 
+fn compressed(text: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(text).unwrap();
+    gzip.finish().unwrap()
+}
+
 #[test]
 fn what_is_being_compressed_for_several_looks_is_new_when_it_is_whole() {
     let mut bench = Bench::new();
@@ -238,9 +245,7 @@ fn what_is_being_compressed_for_several_looks_is_new_when_it_is_whole() {
     bench.pass(Duration::from_secs(10));
     // Two generations since: the second was never seen under its own name.
     fs::rename(bench.path("app.log"), bench.path("app.log.2")).unwrap();
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    std::io::Write::write_all(&mut gzip, b"another line\n").unwrap();
-    let whole = gzip.finish().unwrap();
+    let whole = compressed(b"another line\n");
     let (path, written) = (bench.path("app.log.1.gz"), bench.wall);
     let put = |bytes: &[u8]| {
         fs::write(&path, bytes).unwrap();
@@ -258,4 +263,128 @@ fn what_is_being_compressed_for_several_looks_is_new_when_it_is_whole() {
     put(&whole);
     bench.look();
     assert_eq!(bench.known(), 3);
+}
+
+/// What was written to this file last was written now, by the bench's clock.
+fn written_now(bench: &Bench, name: &str) {
+    fs::File::options().append(true).open(bench.path(name)).unwrap().set_modified(bench.wall).unwrap();
+}
+
+#[test]
+fn beside_a_log_of_which_nothing_is_open_what_was_renamed_is_found_all_the_same() {
+    let mut bench = Bench::new();
+    fs::write(bench.path("app.log"), "a line\n").unwrap();
+    bench.look();
+    fs::rename(bench.path("app.log"), bench.path("app.log.1")).unwrap();
+    // A fresh file may still become the copy of another, so it waits to be opened; meanwhile the old one is left.
+    fs::write(bench.path("app.log"), "").unwrap();
+    for _ in 0..2 {
+        written_now(&bench, "app.log");
+        bench.look();
+        bench.tailer.caught_up();
+        bench.pass(Duration::from_secs(6));
+    }
+    assert_eq!((bench.tailer.open_files(), bench.known()), (0, 1));
+    append(&bench.path("app.log"), "a third line\n");
+    written_now(&bench, "app.log");
+    // Nothing comes in its place until the program is told to begin a new one.
+    fs::rename(bench.path("app.log"), bench.path("app.log.0")).unwrap();
+    for _ in 0..3 {
+        bench.look();
+        bench.tailer.caught_up();
+        bench.pass(Duration::from_secs(2));
+    }
+    let mut read: Vec<u64> = bench.tailer.entries().map(|entry| entry.proof.end).collect();
+    read.sort_unstable();
+    assert_eq!(read, [7, 13]);
+}
+
+#[test]
+fn a_compressed_file_that_is_there_before_its_plain_one_goes_is_the_same() {
+    let mut bench = Bench::new();
+    let (incarnation, path) = rotated(&mut bench);
+    bench.settle();
+    assert_eq!((bench.known(), bench.tailer.open_files()), (2, 1));
+    fs::write(bench.path("app.log.1.gz"), compressed(b"a line\n")).unwrap();
+    written_now(&bench, "app.log.1.gz");
+    bench.look();
+    assert_eq!((bench.known(), bench.tailer.wants_scan()), (2, true));
+    fs::remove_file(path).unwrap();
+    bench.settle();
+    assert_eq!((bench.known(), bench.tailer.wants_scan()), (2, false));
+    let entry = bench.tailer.entry(incarnation).unwrap();
+    assert!(entry.moved_to.as_ref().is_some_and(|path| path.ends_with("app.log.1.gz")));
+}
+
+#[test]
+fn a_file_that_is_renamed_while_it_is_looked_for_is_read_all_the_same() {
+    let mut bench = Bench::new();
+    fs::write(bench.path("app.log"), "a line\n").unwrap();
+    written_now(&bench, "app.log");
+    // Long before anything is known of it; and it was there when the folder was listed.
+    let walk = discovery::walk(&bench.tailer.selections, &bench.tailer.roots);
+    fs::rename(bench.path("app.log"), bench.path("app.log.1")).unwrap();
+    bench.tailer.take_in(walk, bench.now, bench.wall);
+    assert!(bench.tailer.wants_scan());
+    bench.settle();
+    let read: Vec<u64> = bench.tailer.entries().map(|entry| entry.proof.end).collect();
+    assert_eq!(read, [7]);
+}
+
+#[test]
+fn what_only_the_last_look_could_have_seen_does_not_count_as_known() {
+    let mut bench = Bench::new();
+    fs::write(bench.path("app.log"), "a line\n").unwrap();
+    bench.look();
+    bench.tailer.caught_up();
+    bench.pass(Duration::from_secs(10));
+    // In the list of the folder it stands under neither of its names.
+    fs::write(bench.path("late"), "another line\n").unwrap();
+    written_now(&bench, "late");
+    bench.pass(Duration::from_secs(10));
+    bench.look();
+    bench.tailer.caught_up();
+    fs::rename(bench.path("late"), bench.path("app.log.1")).unwrap();
+    bench.pass(Duration::from_secs(10));
+    bench.look();
+    assert_eq!(bench.known(), 2);
+    bench.tailer.caught_up();
+    // Two looks would have seen it: it is not of this log's own rotation.
+    fs::write(bench.path("app.log.2"), "a copy from elsewhere\n").unwrap();
+    let long_ago = bench.wall - Duration::from_secs(15);
+    fs::File::options().append(true).open(bench.path("app.log.2")).unwrap().set_modified(long_ago).unwrap();
+    bench.pass(Duration::from_secs(10));
+    bench.look();
+    assert_eq!(bench.known(), 2);
+}
+
+#[test]
+fn after_the_clock_was_set_back_a_file_is_as_new_as_it_is() {
+    let mut bench = Bench::new();
+    fs::write(bench.path("app.log"), "a line\n").unwrap();
+    for _ in 0..2 {
+        bench.look();
+        bench.tailer.caught_up();
+        bench.pass(Duration::from_secs(1));
+    }
+    bench.wall -= Duration::from_secs(3600);
+    fs::write(bench.path("app.log.1"), "another line\n").unwrap();
+    written_now(&bench, "app.log.1");
+    bench.pass(Duration::from_secs(5));
+    bench.look();
+    assert_eq!(bench.known(), 2);
+}
+
+#[test]
+fn a_rotated_file_is_known_by_the_name_that_it_has_now() {
+    let mut bench = Bench::new();
+    let (incarnation, _) = rotated(&mut bench);
+    bench.settle();
+    fs::rename(bench.path("app.log.1"), bench.path("app.log.2")).unwrap();
+    bench.look();
+    append(&bench.path("app.log.2"), "and a late one\n");
+    assert_eq!(bench.tailer.written(&fs::canonicalize(bench.path("app.log.2")).unwrap()), None);
+    assert!(bench.tailer.wants_scan(), "it is a file that was left");
+    bench.look();
+    assert_eq!(bench.tailer.entry(incarnation).unwrap().proof.end, 22);
 }
