@@ -29,7 +29,7 @@ MANIFESTS = pathlib.Path("manifests")
 TEMPLATE = MANIFESTS / "aws" / "kinetail.cfn.yaml"
 OVERLAYS = ["openshift", "eks", "plain", "local"]
 # What a component can be added to, where not every overlay.
-COMPONENTS = {"host-logs": OVERLAYS, "host-network": OVERLAYS, "projected-token": ["plain", "openshift"], "monitoring": ["eks", "plain", "local"]}
+COMPONENTS = {"host-logs": OVERLAYS, "node-journal": OVERLAYS, "host-network": OVERLAYS, "projected-token": ["plain", "openshift"], "monitoring": ["eks", "plain", "local"]}
 # Resources of the Prometheus operator.
 MODELS = {"PodMonitor": PodMonitor, "PrometheusRule": PrometheusRule}
 

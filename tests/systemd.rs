@@ -2,7 +2,6 @@
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
@@ -10,18 +9,8 @@ use std::path::Path;
 use support::container::{Container, Mount, possible};
 use support::endpoint::{Endpoint, Stream, patiently};
 use support::logs::Writer;
+use support::unit::{USER, container, unit};
 use tokio::net::UnixDatagram;
-
-/// A user that owns nothing on this machine.
-const USER: u32 = 64_999;
-
-/// The settings of the unit's section `[Service]`, and the shipped file of another's variables.
-fn unit() -> BTreeMap<String, String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/systemd/kinetail.service");
-    let text = fs::read_to_string(path).expect("the unit");
-    let settings = text.lines().filter(|line| !line.starts_with(['#', '[']));
-    settings.filter_map(|line| line.split_once('=')).map(|(key, value)| (key.into(), value.into())).collect()
-}
 
 /// What the service manager is told, as it comes.
 struct ServiceManager(UnixDatagram);
@@ -55,10 +44,6 @@ async fn the_unit_tells_that_it_is_ready_how_it_goes_that_it_lives_and_that_it_s
     }
     let unit = unit();
     assert_eq!((unit["Type"].as_str(), unit["NotifyAccess"].as_str()), ("notify", "main"));
-    let mut words = unit["ExecStart"].split(' ').map(str::to_owned);
-    assert_eq!(words.next().as_deref(), Some("/usr/bin/kinetail"));
-    assert_eq!(unit["AmbientCapabilities"], unit["CapabilityBoundingSet"]);
-    let capability = unit["AmbientCapabilities"].strip_prefix("CAP_").expect("a capability").to_lowercase();
 
     let folder = tempfile::tempdir().expect("a temporary folder");
     let on = |name: &str| {
@@ -76,8 +61,7 @@ async fn the_unit_tells_that_it_is_ready_how_it_goes_that_it_lives_and_that_it_s
     let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let mount = |from: &Path, at: &str, read_only| Mount { from: from.into(), at: at.into(), read_only };
     let service_manager = ServiceManager::at(&run.join("notify"));
-    let container = Container {
-        arguments: words.collect(),
+    let confined = Container {
         // What systemd sets, and what EnvironmentFile would hold.
         environment: vec![
             variable("NOTIFY_SOCKET", "/run/notify"),
@@ -97,11 +81,9 @@ async fn the_unit_tells_that_it_is_ready_how_it_goes_that_it_lives_and_that_it_s
             ("/etc/ssl/certs/ca-certificates.crt", fs::read(endpoint.ca_bundle()).expect("its certificate")),
             ("/etc/hosts", b"127.0.0.1 localhost\n".to_vec()),
         ],
-        user: (USER, USER),
-        capabilities: vec![capability],
-        own_network: false,
+        ..container()
     };
-    let process = container.start(&root);
+    let process = confined.start(&root);
     service_manager.told(|line| line == "READY=1").await;
 
     // Of root alone, as /var/log/audit is.

@@ -2,7 +2,7 @@
 //! with nothing but the mounts, the user, the capabilities and the environment that it is given.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
@@ -28,7 +28,7 @@ pub struct Container {
     pub own_network: bool,
 }
 
-/// A folder of the test's, seen by the process at another place.
+/// A folder or file of the test's or of this machine, seen by the process at another place.
 #[derive(Clone, Debug)]
 pub struct Mount {
     pub from: PathBuf,
@@ -58,7 +58,7 @@ impl Container {
     /// Starts it. `root` is an empty folder, which becomes its root.
     pub fn start(&self, root: &Path) -> Process {
         for folder in ["usr/bin", "usr/lib", "usr/lib64", "proc", "dev"] {
-            fs::create_dir_all(root.join(folder)).expect("a folder of the root");
+            make_folder(root, Path::new(folder));
         }
         let mut script = vec![
             "set -eu".to_owned(),
@@ -81,28 +81,33 @@ impl Container {
             }
             script.push(format!("mount --bind {from} {}", at.display()));
         }
-        // The libraries that the image has: glibc and its loader.
-        for library in ["usr/lib", "usr/lib64", "lib", "lib64"] {
-            let from = Path::new("/").join(library);
-            let at = root.join(library);
-            match fs::read_link(&from) {
-                Ok(_) if at.exists() => {}
-                Ok(target) => symlink(target, at).expect("a link of the root"),
-                Err(_) if from.is_dir() => {
-                    fs::create_dir_all(&at).expect("a folder of the root");
-                    script.push(bind(&from, &at, true));
-                }
-                Err(_) => {}
+        // Where this machine has its libraries.
+        for link in ["lib", "lib64"] {
+            let at = root.join(link);
+            if let (Ok(target), false) = (fs::read_link(Path::new("/").join(link)), at.is_symlink()) {
+                symlink(target, at).expect("a link of the root");
             }
         }
+        for library in libraries(&[env!("CARGO_BIN_EXE_kinetail"), "/usr/bin/setpriv"]) {
+            let at = library.strip_prefix("/").expect("an absolute path");
+            make_folder(root, at.parent().expect("a folder"));
+            fs::copy(&library, root.join(at)).expect("a library");
+        }
         for (at, content) in &self.files {
-            let at = root.join(at.trim_start_matches('/'));
-            fs::create_dir_all(at.parent().expect("a folder")).expect("a folder of the root");
-            fs::write(at, content).expect("a file of the root");
+            let at = Path::new(at.trim_start_matches('/'));
+            make_folder(root, at.parent().expect("a folder"));
+            fs::write(root.join(at), content).expect("a file of the root");
+            fs::set_permissions(root.join(at), fs::Permissions::from_mode(0o644)).expect("it is ours");
         }
         for Mount { from, at, read_only } in &self.mounts {
-            let at = root.join(at.strip_prefix("/").expect("an absolute path"));
-            fs::create_dir_all(&at).expect("a place for a mount");
+            let at = at.strip_prefix("/").expect("an absolute path");
+            if from.is_dir() {
+                make_folder(root, at);
+            } else {
+                make_folder(root, at.parent().expect("a folder"));
+                fs::write(root.join(at), "").expect("a place for a mount");
+            }
+            let at = root.join(at);
             script.push(bind(from, &at, *read_only));
         }
         script.push(format!("mount -o remount,bind,ro {}", root.display()));
@@ -127,6 +132,30 @@ impl Container {
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         Process::start(command)
     }
+}
+
+/// A folder of the root that everybody may look into, whatever the process's umask.
+fn make_folder(root: &Path, at: &Path) {
+    fs::create_dir_all(root.join(at)).expect("a folder of the root");
+    for folder in at.ancestors() {
+        fs::set_permissions(root.join(folder), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    }
+}
+
+/// The libraries that these programs are linked to, and their loader: what the image has of them.
+fn libraries(programs: &[&str]) -> Vec<PathBuf> {
+    let told =
+        std::process::Command::new("ldd").args(programs).output().expect("ldd, which belongs to glibc");
+    let told = String::from_utf8(told.stdout).expect("paths are text");
+    let mut paths: Vec<PathBuf> = told
+        .split_whitespace()
+        .filter(|word| word.starts_with('/') && !word.ends_with(':'))
+        .map(Into::into)
+        .collect();
+    paths.sort_unstable();
+    paths.dedup();
+    assert!(!paths.is_empty(), "{told}");
+    paths
 }
 
 fn bind(from: &Path, at: &Path, read_only: bool) -> String {

@@ -1,18 +1,22 @@
 //! A real systemd-journald with folders of its own, which writes, rotates and is killed as a test says.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 use tokio::process::Command;
 
-use super::container;
+use super::container::{self, Mount};
 use super::endpoint::Marker;
 use super::process::{Process, until};
 
 const PROGRAM: &str = "/lib/systemd/systemd-journald";
+const JOURNALCTL: &str = "/usr/bin/journalctl";
+
+/// Stands for systemd-journal, the group that may read the journal.
+pub const GROUP: u32 = 64_998;
 
 /// The service manager's journal, where processes write to `<folder>/run/systemd/journal/socket` and files are kept
 /// below `<folder>/log/journal`.
@@ -26,7 +30,7 @@ pub struct Journald {
 
 /// Whether it can run here. CI must; elsewhere the test says why it did nothing.
 pub fn possible() -> bool {
-    if !Path::new(PROGRAM).exists() || !Path::new("/usr/bin/journalctl").exists() {
+    if !Path::new(PROGRAM).exists() || !Path::new(JOURNALCTL).exists() {
         assert!(std::env::var_os("CI").is_none(), "systemd-journald and journalctl are not installed");
         eprintln!("skipped, as systemd-journald is not installed (Debian's package systemd)");
         return false;
@@ -34,7 +38,34 @@ pub fn possible() -> bool {
     container::possible()
 }
 
+/// What an image or a host has where systemd is installed: journalctl and its libraries.
+pub fn journalctl() -> Vec<Mount> {
+    ["/usr/lib", JOURNALCTL].map(|path| Mount { from: path.into(), at: path.into(), read_only: true }).into()
+}
+
 impl Journald {
+    /// Starts it with no other journal there, and makes the journal's folder as systemd does: its files may be read by root and
+    /// one group ([`GROUP`]).
+    pub async fn of_a_host(folder: &Path) -> Self {
+        let journal = Self::journal(folder);
+        fs::create_dir_all(&journal).expect("a folder");
+        chown(&journal, Some(0), Some(GROUP)).expect("we are root");
+        fs::set_permissions(&journal, fs::Permissions::from_mode(0o2755)).expect("it is ours");
+        let mut journald = Self::start(folder).await;
+        journald.say(Marker::new("first", 0), b"");
+        journald.written().await;
+        for file in journald.files() {
+            let told = fs::metadata(&file).expect("it is there");
+            assert_eq!(
+                (told.uid(), told.gid(), told.mode() & 0o7777),
+                (0, GROUP, 0o640),
+                "{}",
+                file.display()
+            );
+        }
+        journald
+    }
+
     /// Starts it, with what is in the folder from earlier.
     pub async fn start(folder: &Path) -> Self {
         Self::in_boot(folder, 1).await
@@ -150,7 +181,7 @@ impl Journald {
     pub async fn written(&self) {
         let Some(last) = self.sent.last().map(ToString::to_string) else { return };
         until(async || {
-            let mut journalctl = Command::new("/usr/bin/journalctl");
+            let mut journalctl = Command::new(JOURNALCTL);
             journalctl.args(["--quiet", "--no-pager", "--output=cat", "--lines=50", "--directory"]);
             let out = journalctl.arg(Self::journal(&self.folder)).output().await.expect("journalctl runs");
             String::from_utf8_lossy(&out.stdout).contains(&last)

@@ -10,10 +10,12 @@
 //! - [`journald`]: a real systemd-journald with folders of its own.
 //! - [`kubernetes`]: a stand-in for the API server of Kubernetes.
 //! - [`logs`]: writers that write logs as container runtimes and kubelet do.
+//! - [`node`]: a node of a cluster, and the DaemonSet's pod on it.
 //! - [`process`]: the real binary as a child process.
 //! - [`proxy`]: a forward proxy.
 //! - [`scene`]: logs, endpoint and agent put together.
 //! - [`simulated`]: the dispatcher and an endpoint on a clock that the test moves.
+//! - [`unit`]: the packaged unit's command line, user and capability.
 //! - [`moto`]: the independent judge, read back with boto3.
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "every test binary uses a part of it")]
 
@@ -28,7 +30,9 @@ pub mod journald;
 pub mod kubernetes;
 pub mod logs;
 pub mod moto;
+pub mod node;
 pub mod process;
 pub mod proxy;
 pub mod scene;
 pub mod simulated;
+pub mod unit;
