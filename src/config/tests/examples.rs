@@ -85,6 +85,19 @@ fn every_example_passes() {
     }
 }
 
+#[test]
+fn the_shipped_file_shows_how_the_journal_is_read() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/kinetail.yaml");
+    let text = std::fs::read_to_string(path).expect("a file of the repository");
+    let journals = |text: &str| {
+        let config = parse(text, "kinetail.yaml", &|_| None).expect("it passes").config;
+        config.routes.iter().filter(|route| route.journal.is_some()).count()
+    };
+    assert_eq!(journals(&text), 0);
+    let (before, journal) = text.split_once("  # - name: journal\n").expect("the route");
+    assert_eq!(journals(&format!("{before}  - name: journal\n{}", journal.replace("  # ", "  "))), 1);
+}
+
 /// What the Debian package installs opens no port before somebody says so.
 #[test]
 fn the_shipped_file_has_the_admin_port_off_and_shows_how_it_is_turned_on() {
