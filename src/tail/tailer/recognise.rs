@@ -18,8 +18,9 @@ use tracing::warn;
 use super::super::checkpoint::Status;
 use super::super::content::Content;
 use super::super::identity::{Fingerprint, Proof, Stamp};
+use super::super::siblings;
 use super::scan::has_more;
-use super::{Tailer, Tracked};
+use super::{Place, Tailer, Tracked};
 use crate::source::Incarnation;
 
 /// What came of holding a file against what is known.
@@ -77,6 +78,10 @@ impl Tailer {
                 self.undecided = true;
                 return Recognised::Nothing;
             }
+            // However long ago it was begun, it may still become a copy.
+            Ok(Some((_, end))) if end.end == 0 && self.is_beside_one_of(&candidates, path) => {
+                return Recognised::Nothing;
+            }
             Ok(Some(ends)) => {
                 // What is a copy now may be another file once it has grown.
                 self.undecided |= !self.is_settled(stamp, wall);
@@ -95,6 +100,17 @@ impl Tailer {
             }
         }
         Recognised::New
+    }
+
+    /// Whether a path is one that rotation could give to a copy of one of these files, which is open where its log is
+    /// written.
+    fn is_beside_one_of(&self, candidates: &[(Incarnation, u64)], path: &Path) -> bool {
+        let name = path.file_name().unwrap_or_default();
+        candidates.iter().map(|(incarnation, _)| &self.files[incarnation]).any(|tracked| {
+            tracked.is_open()
+                && tracked.place == Place::AtPath
+                && siblings::is_rotated(tracked.home().file_name().unwrap_or_default(), name)
+        })
     }
 
     /// Whether it is what compression makes of a file that was left and still stands beside it: `app.log.1.gz` is there

@@ -388,3 +388,23 @@ fn a_rotated_file_is_known_by_the_name_that_it_has_now() {
     bench.look();
     assert_eq!(bench.tailer.entry(incarnation).unwrap().proof.end, 22);
 }
+
+#[test]
+fn a_copy_that_stands_still_before_its_first_byte_is_still_a_copy() {
+    let mut bench = Bench::new();
+    fs::write(bench.path("app.log"), "a line\n").unwrap();
+    bench.look();
+    fs::write(bench.path("app.log.1"), "").unwrap();
+    bench.settle();
+    fs::copy(bench.path("app.log"), bench.path("app.log.1")).unwrap();
+    bench.settle();
+    assert_eq!(bench.known(), 1);
+    fs::write(bench.path("app.log"), "").unwrap();
+    let incarnation = bench.tailer.entries().next().unwrap().incarnation;
+    assert!(bench.tailer.is_replaced(incarnation));
+    bench.tailer.replaced(incarnation, bench.now, bench.wall);
+    bench.settle();
+    let mut read: Vec<u64> = bench.tailer.entries().map(|entry| entry.proof.end).collect();
+    read.sort_unstable();
+    assert_eq!(read, [0, 7]);
+}
