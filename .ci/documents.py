@@ -1,7 +1,8 @@
 """documents.py [FOLDER]: holds what the documents say of themselves.
 
-Each link from one to another leads to a file, and to a heading where it names one. Without FOLDER that is the repository; FOLDER is
-where a package has installed the same documents.
+Each link from one to another leads to a file, and to a heading where it names one. Without FOLDER that is the repository, and
+CHANGELOG.md's newest version, with its date, and the tags of images must be the crate's. FOLDER is where a package has installed the same
+documents.
 """
 
 import collections
@@ -9,8 +10,10 @@ import pathlib
 import re
 import subprocess
 import sys
+import tomllib
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+VERSION = re.compile(r"## \[(\d+\.\d+\.\d+)\] - \d{4}-\d{2}-\d{2}")
 FENCE = re.compile(r"\s*(\d+\. +|- +)?```")
 
 
@@ -48,13 +51,35 @@ def dead_links(document):
             yield f"{document}: {to} has no heading {anchor}"
 
 
+def listed(*command):
+    """The lines that a command prints."""
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+
+
+def release_problems():
+    """Where CHANGELOG.md or the tag of an image tells another version than the crate."""
+    headings = [line for line in lines_of(pathlib.Path("CHANGELOG.md")) if line.startswith("## ")]
+    crate = tomllib.loads(pathlib.Path("Cargo.toml").read_text(encoding="utf-8"))["package"]["version"]
+    if headings[:1] != ["## [Unreleased]"]:
+        yield "CHANGELOG.md does not begin with what is unreleased"
+    released = [VERSION.fullmatch(heading) for heading in headings[1:]]
+    if not released or None in released:
+        yield "CHANGELOG.md has a version without a number or date, or none"
+    elif released[0].group(1) != crate:
+        yield f"CHANGELOG.md's newest version is {released[0].group(1)}, the crate's {crate}"
+    pattern = r"(kinetail:|newTag: |ARG VERSION=)[0-9]+\.[0-9]+\.[0-9]+"
+    for tag in listed("git", "grep", "-noE", pattern, "--", "manifests", "docs", "README.md", "Dockerfile"):
+        if re.split("[:= ]", tag)[-1] != crate:
+            yield f"{tag} is not of the crate's version {crate}"
+
+
 def main():
     problems = []
     if len(sys.argv) > 1:
         documents = sorted(pathlib.Path(sys.argv[1]).rglob("*.md"))
     else:
-        listed = subprocess.run(["git", "ls-files", "*.md"], check=True, capture_output=True, text=True).stdout
-        documents = [pathlib.Path(name) for name in listed.splitlines()]
+        documents = [pathlib.Path(name) for name in listed("git", "ls-files", "*.md")]
+        problems += release_problems()
     for document in documents:
         problems += dead_links(document)
     if not documents:
