@@ -1,39 +1,19 @@
 """deployment.py: what no schema knows of manifests: that the pod offers what the configuration counts on and gives up the
-rest, and that roles, constraints and policies allow the pod and not more.
+rest, that the namespace lets it in, and that roles allow it what it needs and not more.
 """
 
 import re
 
 import yaml
+from findings import expect
 
-# Resources of OpenShift alone, whose schemas no registry has: the fields that its API reference marks as required,
-# and the others that it knows.
-SCC_REQUIRED = {
-    "allowHostDirVolumePlugin", "allowHostIPC", "allowHostNetwork", "allowHostPID", "allowHostPorts",
-    "allowPrivilegedContainer", "allowedCapabilities", "defaultAddCapabilities", "priority",
-    "readOnlyRootFilesystem", "requiredDropCapabilities", "volumes",
-}
-SCC_OPTIONAL = {
-    "apiVersion", "kind", "metadata", "allowPrivilegeEscalation", "defaultAllowPrivilegeEscalation", "fsGroup",
-    "groups", "runAsUser", "seLinuxContext", "seccompProfiles", "supplementalGroups", "users",
-}
 # What kinetail asks the API for where the configuration has `kubernetes`: group, resource, verb.
 API_ACCESS = {("", kind, verb) for kind in ("pods", "namespaces") for verb in ("get", "list", "watch")} | {("", "nodes", "get")}
 
 # Seconds that an agent may take to open the buffer of its last run, on a slow disk.
 STARTUP_BUDGET = 300
-# Who may be asked on which port: names and TLS, the API server's own port, and the addresses that hand out credentials.
-ANYWHERE, CREDENTIALS = "0.0.0.0/0", {"169.254.169.254/32", "169.254.170.23/32"}
-DNS = {(protocol, port) for protocol in ("UDP", "TCP") for port in (53, 5353)}
-DNS_SERVERS = {"any namespace", "169.254.20.10/32"}
-TLS, API_SERVER, CREDENTIAL_SERVER = ("TCP", 443), ("TCP", 6443), ("TCP", 80)
-
-problems = []
-
-
-def expect(holds, what):
-    if not holds:
-        problems.append(what)
+# More nodes than Kubernetes itself can have.
+MANY_NODES = 100_000
 
 
 def seconds(time):
@@ -69,6 +49,11 @@ def check_container(container, pod, config):
             expect(ports.get(probed, probed) == port, f"the probe asks {probed}, the admin port is {port}")
     else:
         expect(not probes, "probes, and no admin port")
+
+    if "--once" not in container["args"]:
+        expect(config.get("watch_config") is True, "a change of the ConfigMap would take a restart")
+    for mount in container["volumeMounts"]:
+        expect("subPath" not in mount and "subPathExpr" not in mount, f"{mount['mountPath']}: kubelet brings no change to a subPath")
 
     grace = pod["terminationGracePeriodSeconds"]
     expect(grace > seconds(config.get("drain_timeout", "20s")), f"a grace period of {grace} s is over before drain_timeout")
@@ -120,91 +105,6 @@ def check_daemon_set(daemon_set, config):
         expect(budget >= STARTUP_BUDGET, f"after {budget} s an agent that opens a large buffer is killed")
 
 
-def check_scc(scc, resources, daemon_set):
-    """That the constraints are whole, that the pod's account may use them, and that they let the pod in."""
-    expect(SCC_REQUIRED <= set(scc), f"constraints lack {sorted(SCC_REQUIRED - set(scc))}")
-    unknown = set(scc) - SCC_REQUIRED - SCC_OPTIONAL
-    expect(not unknown, f"constraints have unknown fields {sorted(unknown)}")
-
-    name = scc["metadata"]["name"]
-    template = daemon_set["spec"]["template"]
-    pod = template["spec"]
-    expect(template["metadata"]["annotations"].get("openshift.io/required-scc") == name, "the pod asks for others")
-    roles = {
-        r["metadata"]["name"]
-        for r in resources
-        if r["kind"] in ("Role", "ClusterRole")
-        for rule in r["rules"]
-        if "securitycontextconstraints" in rule["resources"] and rule["resourceNames"] == [name] and "use" in rule["verbs"]
-    }
-    users = {
-        subject["name"]
-        for r in resources
-        if r["kind"] in ("RoleBinding", "ClusterRoleBinding") and r["roleRef"]["name"] in roles
-        for subject in r["subjects"]
-        if subject["kind"] == "ServiceAccount" and subject["namespace"] == daemon_set["metadata"]["namespace"]
-    }
-    expect(pod["serviceAccountName"] in users, f"{pod['serviceAccountName']} may not use the constraints")
-    # The token for the API server comes as a projected volume that no manifest names.
-    used = {kind for volume in pod["volumes"] for kind in volume if kind != "name"} | {"projected"}
-    expect(set(scc["volumes"]) == used, f"the constraints allow the volumes {scc['volumes']}, the pod uses {sorted(used)}")
-    user = pod["securityContext"]["runAsUser"]
-    expect(scc["runAsUser"] == {"type": "MustRunAs", "uid": user}, f"the constraints say {scc['runAsUser']}, the pod is user {user}")
-    for refused in ("allowPrivilegeEscalation", "defaultAllowPrivilegeEscalation"):
-        expect(scc.get(refused) is False, f"the constraints do not refuse {refused}")
-    expect(scc["readOnlyRootFilesystem"] is True, "the constraints let the root file system be written")
-    expect(scc.get("seccompProfiles") == ["runtime/default"], "the constraints let seccomp be turned off")
-    expect(not scc["users"] and not scc["groups"] and not scc["defaultAddCapabilities"], "the constraints give more than the binding")
-    label = pod["securityContext"].get("seLinuxOptions")
-    expect(label == {"type": "spc_t"}, f"with the SELinux label {label} the pod can neither read the logs nor write its folder")
-    expect(scc["requiredDropCapabilities"] == ["ALL"], "the constraints leave capabilities")
-    added = pod["containers"][0]["securityContext"]["capabilities"].get("add", [])
-    expect(scc["allowedCapabilities"] == added, f"the constraints give {scc['allowedCapabilities']}, the pod takes {added}")
-    needed = {"allowHostNetwork", "allowHostPorts"} if pod.get("hostNetwork") else set()
-    for permission in ("allowPrivilegedContainer", "allowHostNetwork", "allowHostPID", "allowHostIPC", "allowHostPorts"):
-        expect(scc[permission] is (permission in needed), f"the constraints say {permission}: {scc[permission]}; the pod needs otherwise")
-
-
-def check_network(resources, daemon_set, config):
-    """That the policy, the service and the monitor mean the pods and the port of the DaemonSet, and who may be asked."""
-    labels = daemon_set["spec"]["template"]["metadata"]["labels"]
-    for resource in resources:
-        spec = resource.get("spec", {})
-        selector = {"Service": spec.get("selector"), "NetworkPolicy": spec.get("podSelector", {}).get("matchLabels"),
-                    "PodMonitor": spec.get("selector", {}).get("matchLabels")}.get(resource["kind"])
-        if selector is not None:
-            expect(selector.items() <= labels.items(), f"{resource['kind']} selects other pods than the agent's")
-    names = {p["name"] for p in daemon_set["spec"]["template"]["spec"]["containers"][0]["ports"]}
-    asked = [p["targetPort"] for r in resources if r["kind"] == "Service" for p in r["spec"]["ports"]]
-    asked += [p["port"] for r in resources if r["kind"] == "PodMonitor" for p in r["spec"]["podMetricsEndpoints"]]
-    asked += [p["port"] for r in resources if r["kind"] == "NetworkPolicy" for i in r["spec"]["ingress"] for p in i["ports"]]
-    expect(set(asked) <= names, f"ports {set(asked) - names} are not the pod's")
-    (policy,) = [r for r in resources if r["kind"] == "NetworkPolicy"]
-    check_egress(policy["spec"], config)
-
-
-def check_egress(policy, config):
-    """That what the configuration talks to can be reached, and nothing else."""
-    expect(set(policy["policyTypes"]) == {"Ingress", "Egress"}, f"the policy is about {policy['policyTypes']} alone")
-    wanted, known = set(), {}
-    if any(destination["type"] != "directory" for destination in config["destinations"].values()):
-        wanted |= {("UDP", 53), ("TCP", 53), TLS}
-        known |= dict.fromkeys(DNS, DNS_SERVERS) | {TLS: {ANYWHERE}, CREDENTIAL_SERVER: CREDENTIALS}
-    if "kubernetes" in config:
-        wanted |= {TLS, API_SERVER}
-        known |= {TLS: {ANYWHERE}, API_SERVER: {ANYWHERE}}
-    allowed = set()
-    for rule in policy["egress"]:
-        peers = {"any namespace" if peer == {"namespaceSelector": {}} else peer.get("ipBlock", {}).get("cidr") for peer in rule.get("to", [])}
-        expect(peers and rule.get("ports"), f"a rule of the policy without peers or ports allows all of them: {rule}")
-        for port in rule.get("ports", []):
-            asked = (port["protocol"], port["port"])
-            allowed.add(asked)
-            expect(set(port) == {"protocol", "port"}, f"the policy lets more than one port out: {port}")
-            expect(peers <= known.get(asked, set()), f"the policy lets {asked} out to {peers}: nothing asks there")
-    expect(wanted <= allowed, f"the policy keeps {sorted(wanted - allowed)} in, which the configuration asks for")
-
-
 def check_api_access(resources, daemon_set, config):
     """Where the configuration has `kubernetes`: a token in the pod, and for its account exactly what kinetail asks for."""
     pod = daemon_set["spec"]["template"]["spec"]
@@ -230,3 +130,56 @@ def check_api_access(resources, daemon_set, config):
     }
     expect(not API_ACCESS - given, f"{account['name']} may not ask the API for {sorted(API_ACCESS - given)}")
     expect(not given - API_ACCESS, f"{account['name']} may ask the API for more than it needs: {sorted(given - API_ACCESS)}")
+
+
+def check_admission(resources, daemon_set):
+    """That the namespace admits the DaemonSet's pods, on clusters that ask for a level of security or for a quota."""
+    (namespace,) = [r["metadata"] for r in resources if r["kind"] == "Namespace"]
+    level = namespace["labels"].get("pod-security.kubernetes.io/enforce")
+    expect(level == "privileged", f"at the level {level} no folder of the node may be mounted")
+    for told in ("audit", "warn"):
+        expect(namespace["labels"].get(f"pod-security.kubernetes.io/{told}") == level, f"each pod would be told of ({told})")
+
+    quotas = [r["spec"] for r in resources if r["kind"] == "ResourceQuota"]
+    of_class = {
+        "scopeName": "PriorityClass", "operator": "In",
+        "values": [daemon_set["spec"]["template"]["spec"]["priorityClassName"]],
+    }
+    scopes = [{"matchExpressions": [of_class]}]
+    expect([quota.get("scopeSelector") for quota in quotas] == scopes, f"no quota lets pods of this priority in: {quotas}")
+    for quota in quotas:
+        expect(set(quota["hard"]) == {"pods"}, f"the quota limits more than the number of pods: {quota['hard']}")
+        number, unit = re.fullmatch(r"(\d+)([kMG]?)", str(quota["hard"]["pods"])).groups()
+        pods = int(number) * {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}[unit]
+        expect(pods > MANY_NODES, f"with {pods} pods some nodes would have no agent")
+
+
+def check_order(resources):
+    """In the single file, and so in time, what pods need stands before the DaemonSet."""
+    kinds = [resource["kind"] for resource in resources]
+    expect(kinds[:2] == ["Namespace", "ResourceQuota"], f"it begins with {kinds[:2]}, not with what lets pods in")
+    expect(kinds[-1] == "DaemonSet", f"{kinds[kinds.index('DaemonSet') + 1:]} come later than the first pods")
+
+
+def check_role_annotation(resources):
+    """EKS: the place for the role, with one that has the form of a role."""
+    (account,) = [r["metadata"] for r in resources if r["kind"] == "ServiceAccount"]
+    role = account.get("annotations", {}).get("eks.amazonaws.com/role-arn", "")
+    expect(re.fullmatch(r"arn:aws:iam::\d{12}:role/[\w+=,.@/-]+", role), f"the account's role is {role!r}")
+
+
+def check_secret(secret, daemon_set):
+    """That the example's keys are the files that the pod is told of, in the Secret that it mounts."""
+    namespace = daemon_set["metadata"]["namespace"]
+    expect(secret["metadata"].get("namespace") == namespace, f"the Secret is not in the namespace {namespace}")
+    pod = daemon_set["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    (volume,) = [v for v in pod["volumes"] if v.get("secret", {}).get("secretName") == secret["metadata"]["name"]] or [{}]
+    expect(volume.get("secret", {}).get("optional") is True, "pods whose role gives them keys wait for the Secret, or do not mount it")
+    folders = [m["mountPath"] for m in container["volumeMounts"] if m["name"] == volume.get("name")]
+    told = {v["name"]: v["value"] for v in container["env"] if v["name"] in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE")}
+    files = {f"{folder}/{key}" for folder in folders for key in secret["stringData"]}
+    expect(len(told) == 2 and set(told.values()) == files, f"the pod is told of {told}, the Secret has {sorted(files)}")
+    for variable, key in (("AWS_SHARED_CREDENTIALS_FILE", "aws_access_key_id"), ("AWS_CONFIG_FILE", "region")):
+        text = secret["stringData"].get(told.get(variable, "").rpartition("/")[2], "")
+        expect(text.startswith("[default]\n") and f"{key} = " in text, f"the file that {variable} names has no {key}")

@@ -1,13 +1,11 @@
 """manifests.py [--render] BINARY: checks manifests as the API server, the kubelet and kinetail would read them.
 
 Each overlay renders to the single file that stands for it (`--render` writes those files anew), and holds with each
-component. Each resource against the schemas of three Kubernetes versions, those of the Prometheus operator against
-models made from its published ones; the configuration in each ConfigMap with `kinetail check`; each metric that an alert
-asks for against what the binary serves; the policy that the CloudFormation template gives against the one that the binary
-prints for its streams; and what no schema knows (deployment.py).
+component. Each resource against its published schemas (schemas.py); the configuration in each ConfigMap with `kinetail check`;
+each metric that an alert asks for against what the binary serves; what no schema knows of pods (deployment.py), of their
+network (network.py) and of OpenShift (openshift.py); and the CloudFormation template (stack.py).
 """
 
-import json
 import os
 import pathlib
 import re
@@ -17,21 +15,23 @@ import sys
 import tempfile
 import urllib.request
 
-import kubernetes_validate
 import yaml
-from cloudcoil.models.prometheus_operator.v1 import PodMonitor, PrometheusRule
-from deployment import check_api_access, check_container, check_daemon_set, check_network, check_scc, expect, problems
-from pydantic import ValidationError
+from deployment import (
+    check_admission, check_api_access, check_container, check_daemon_set, check_order, check_role_annotation, check_secret,
+)
+from findings import expect, problems
+from network import check_egress_firewall, check_network
+from openshift import check_openshift
+from schemas import VERSIONS, check_schema
+from stack import TEMPLATE, check_policy, check_stack
 
-# The oldest that a supported OpenShift is built on, one between, and the newest that has schemas.
-VERSIONS = ["1.28", "1.32", "1.37"]
 MANIFESTS = pathlib.Path("manifests")
-TEMPLATE = MANIFESTS / "aws" / "kinetail.cfn.yaml"
 OVERLAYS = ["openshift", "eks", "plain", "local"]
 # What a component can be added to, where not every overlay.
-COMPONENTS = {"host-logs": OVERLAYS, "node-journal": OVERLAYS, "host-network": OVERLAYS, "projected-token": ["plain", "openshift"], "monitoring": ["eks", "plain", "local"]}
-# Resources of the Prometheus operator.
-MODELS = {"PodMonitor": PodMonitor, "PrometheusRule": PrometheusRule}
+COMPONENTS = {
+    "host-logs": OVERLAYS, "node-journal": OVERLAYS, "host-network": OVERLAYS,
+    "projected-token": ["plain", "openshift"], "monitoring": ["eks", "plain", "local"],
+}
 
 kubectl = pathlib.Path(sys.executable).parent / "kubectl"
 
@@ -60,52 +60,6 @@ def with_components(overlay, components):
         }
         pathlib.Path(folder, "kustomization.yaml").write_text(yaml.safe_dump(own), encoding="utf-8")
         return kustomize(folder)
-
-
-def check_schema(resource):
-    kind = resource["kind"]
-    if kind in MODELS:
-        try:
-            MODELS[kind].model_validate(resource)
-        except ValidationError as error:
-            expect(False, f"{kind}: {error}")
-        unknown = unknown_fields(MODELS[kind], resource)
-        expect(not unknown, f"{kind}: unknown fields {unknown}")
-        return
-    if kind == "EgressFirewall":
-        check_egress_firewall(resource)
-        return
-    for version in VERSIONS:
-        try:
-            kubernetes_validate.validate(resource, version, strict=True)
-        except kubernetes_validate.SchemaNotFoundError:
-            expect(kind == "SecurityContextConstraints", f"{kind}: no schema in {version}")
-        except kubernetes_validate.ValidationError as error:
-            where = ".".join(str(step) for step in error.path)
-            expect(False, f"{kind} against {version}: {where}: {error.message}")
-
-
-def unknown_fields(model, resource):
-    """What a model would not write back: it takes fields that it does not know and leaves them out."""
-    def leaves(value, path=""):
-        if isinstance(value, dict):
-            return {leaf for key, child in value.items() for leaf in leaves(child, f"{path}.{key}")} or {path}
-        if isinstance(value, list):
-            return {leaf for at, child in enumerate(value) for leaf in leaves(child, f"{path}[{at}]")} or {path}
-        return {path}
-
-    known = model.model_validate(resource).model_dump(mode="json", by_alias=True, exclude_none=True)
-    return sorted(leaves(resource) - leaves(known))
-
-
-def check_egress_firewall(resource):
-    expect(resource["apiVersion"] == "k8s.ovn.org/v1" and resource["metadata"]["name"] == "default", "EgressFirewall: its one name")
-    for rule in resource["spec"]["egress"]:
-        expect(rule["type"] in ("Allow", "Deny") and set(rule) <= {"type", "to", "ports"}, f"EgressFirewall: {rule}")
-        expect(len(rule["to"]) == 1 and set(rule["to"]) <= {"dnsName", "cidrSelector", "nodeSelector"}, f"EgressFirewall: {rule}")
-        for port in rule.get("ports", []):
-            expect(port["protocol"] in ("TCP", "UDP", "SCTP") and isinstance(port["port"], int), f"EgressFirewall: {port}")
-    expect(resource["spec"]["egress"][-1]["type"] == "Deny", "EgressFirewall: the rest is not denied")
 
 
 def check_namespaces(resources):
@@ -162,8 +116,12 @@ def check_rules(rules, names):
                 expect(metric in names, f"{rule['alert']} asks for {metric}, which kinetail does not have")
 
 
-def check_overlay(binary, text, names):
-    resources = [resource for resource in yaml.safe_load_all(text) if resource]
+def resources_of(text):
+    return [resource for resource in yaml.safe_load_all(text) if resource]
+
+
+def check_overlay(binary, overlay, text, names):
+    resources = resources_of(text)
     for resource in resources:
         check_schema(resource)
         if resource["kind"] == "PrometheusRule":
@@ -181,70 +139,15 @@ def check_overlay(binary, text, names):
     said = yaml.safe_load(config)
     check_container(container, pod, said)
     check_daemon_set(daemon_set, said)
-    check_network(resources, daemon_set, said)
+    check_admission(resources, daemon_set)
+    check_network(resources, daemon_set, said, overlay)
     check_api_access(resources, daemon_set, said)
-    if any(resource["kind"] == "SecurityContextConstraints" for resource in resources):
-        check_scc(the("SecurityContextConstraints"), resources, daemon_set)
+    if overlay == "openshift":
+        check_openshift(resources, daemon_set)
+    if overlay == "eks":
+        check_role_annotation(resources)
     check_config(binary, config, container)
     return len(resources)
-
-
-class Template(yaml.SafeLoader):
-    """A CloudFormation template; its functions (`!Ref NAME`) become their long form."""
-
-
-def function(loader, name, node):
-    value = {yaml.ScalarNode: loader.construct_scalar, yaml.SequenceNode: lambda it: loader.construct_sequence(it, deep=True)}
-    return {name: value[type(node)](node)}
-
-
-Template.add_multi_constructor("!", function)
-
-
-def listed(one_or_many):
-    return one_or_many if isinstance(one_or_many, list) else [one_or_many]
-
-
-def check_policy(binary):
-    """That the stack's role may do to each of its streams what the binary needs for it, and nothing else anywhere."""
-    resources = yaml.load(TEMPLATE.read_text(encoding="utf-8"), Loader=Template)["Resources"]
-    types = {"AWS::KinesisFirehose::DeliveryStream": "firehose", "AWS::Kinesis::Stream": "kinesis"}
-    streams = {name: types[made["Type"]] for name, made in resources.items() if made["Type"] in types}
-    config = {
-        "data_dir": "/var/lib/kinetail",
-        "destinations": {
-            name: {"type": kind, "stream": name, "region": "eu-central-1"}
-            | ({"packing": "newline"} if kind == "firehose" else {"aggregation": "none"})
-            for name, kind in streams.items()
-        },
-        "routes": [{"files": "/var/log/app/*.log", "to": list(streams)}],
-    }
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        yaml.safe_dump(config, file)
-        file.flush()
-        asked = [binary, "iam-policy", "--account", "111122223333", "--config", file.name]
-        printed = json.loads(subprocess.run(asked, check=True, capture_output=True, text=True).stdout)
-    needed = {
-        (arn.rpartition("/")[2], action)
-        for statement in printed["Statement"]
-        for arn in listed(statement["Resource"])
-        for action in listed(statement["Action"])
-    }
-    policy = resources["WritePolicy"]["Properties"]["PolicyDocument"]
-    given = {
-        (resource["GetAtt"].removesuffix(".Arn") if set(resource) == {"GetAtt"} else str(resource), action)
-        for statement in policy["Statement"]
-        for resource in listed(statement["Resource"])
-        for action in listed(statement["Action"])
-    }
-    expect({stream for stream, _ in needed} == set(streams), f"iam-policy is about {needed}, the stack makes {set(streams)}")
-    expect(not needed - given, f"the stack's policy lacks {sorted(needed - given)}")
-    expect(not given - needed, f"the stack's policy allows more than iam-policy prints: {sorted(given - needed)}")
-    expect(all(set(s) == {"Effect", "Action", "Resource"} for s in policy["Statement"]), "the stack's policy has other keys")
-    for name in ("ClusterRole", "InstanceRole"):
-        role = resources[name]["Properties"]
-        expect(role["ManagedPolicyArns"] == [{"Ref": "WritePolicy"}] and "Policies" not in role, f"{name} has other policies")
-    return len(streams)
 
 
 def pod_of(resource):
@@ -253,9 +156,15 @@ def pod_of(resource):
 
 
 def check_example(binary, path):
-    resources = [resource for resource in yaml.safe_load_all(path.read_text(encoding="utf-8")) if resource]
+    resources = resources_of(path.read_text(encoding="utf-8"))
     for resource in resources:
         check_schema(resource)
+        if resource["kind"] == "EgressFirewall":
+            check_egress_firewall(resource)
+        if resource["kind"] == "Secret":
+            for overlay in OVERLAYS:
+                (daemon_set,) = [r for r in resources_of(rendered(overlay)) if r["kind"] == "DaemonSet"]
+                check_secret(resource, daemon_set)
     configs = [r["data"]["kinetail.yaml"] for r in resources if r["kind"] == "ConfigMap"]
     for pod in filter(None, map(pod_of, resources)):
         (container,) = [c for c in pod["containers"] + pod.get("initContainers", []) if c["name"] == "kinetail"]
@@ -289,19 +198,20 @@ def main():
         before, single = len(problems), MANIFESTS / f"{overlay}.yaml"
         text = rendered(overlay)
         expect(single.read_text(encoding="utf-8") == text, "is not what its overlay renders to; run .ci/manifests.py --render")
-        told(single, before, held(check_overlay(binary, text, names)))
+        check_order(resources_of(text))
+        told(single, before, held(check_overlay(binary, overlay, text, names)))
     for component, overlays in COMPONENTS.items():
         for overlay in overlays:
             before = len(problems)
-            told(f"{overlay} with {component}", before, held(check_overlay(binary, with_components(overlay, [component]), names)))
+            told(f"{overlay} with {component}", before, held(check_overlay(binary, overlay, with_components(overlay, [component]), names)))
     named = {folder.name for folder in (MANIFESTS / "components").iterdir() if folder.is_dir()}
     expect(named == set(COMPONENTS), f"components {named} are not the ones that are checked")
     for path in sorted((MANIFESTS / "examples").glob("*.yaml")):
         before = len(problems)
         told(path, before, held(check_example(binary, path)))
     before = len(problems)
-    streams = check_policy(binary)
-    told(TEMPLATE, before, f"the policy for {streams} streams is what iam-policy prints")
+    streams, alarms = check_policy(binary), check_stack()
+    told(TEMPLATE, before, f"the policy for {streams} streams is what iam-policy prints, and {alarms} alarms look at them")
     if problems:
         sys.exit(f"{len(problems)} problems")
 
