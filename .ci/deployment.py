@@ -12,6 +12,11 @@ API_ACCESS = {("", kind, verb) for kind in ("pods", "namespaces") for verb in ("
 
 # Seconds that an agent may take to open the buffer of its last run, on a slow disk.
 STARTUP_BUDGET = 300
+# Nodes of Fargate and of virtual kubelets, which run no DaemonSets though their taints are tolerated.
+NO_MACHINES = [
+    {"key": "eks.amazonaws.com/compute-type", "operator": "NotIn", "values": ["fargate"]},
+    {"key": "type", "operator": "NotIn", "values": ["virtual-kubelet"]},
+]
 # More nodes than Kubernetes itself can have.
 MANY_NODES = 100_000
 
@@ -86,6 +91,10 @@ def check_daemon_set(daemon_set, config):
     expect(rolling.get("maxUnavailable") not in (None, 0, "0%"), "an update could stop no agent, and may start no second")
     pod = daemon_set["spec"]["template"]["spec"]
     expect(pod.get("tolerations") == [{"operator": "Exists"}], "nodes with a taint would have no agent")
+    machines = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": NO_MACHINES}]}}
+    affinity = pod.get("affinity")
+    expect(affinity == {"nodeAffinity": machines}, f"pods would wait for ever on nodes that take none, or are kept off others: {affinity}")
+    expect(pod.get("nodeSelector") == {"kubernetes.io/os": "linux"}, f"the nodes are selected by {pod.get('nodeSelector')}")
     expect(pod.get("priorityClassName") == "system-node-critical", "the agent would be evicted before what it reports on")
 
     (container,) = pod["containers"]
