@@ -255,19 +255,19 @@ impl Agent {
     }
 
     /// Stops reading and delivers what is in the buffer, until all is delivered or, unless `patient`, until
-    /// `drain_timeout` has passed.
-    pub(super) async fn drain(&mut self, patient: bool) -> Result<(), Failure> {
+    /// `drain_timeout` has passed. Returns whether all is delivered. Given up, it can be called again.
+    pub(super) async fn drain(&mut self, patient: bool) -> Result<bool, Failure> {
         self.halt();
         self.read().await?;
         let outlets = &mut self.outlets;
-        let all = async { outlets.drain().await.map_err(Failure::Died) };
+        let all = async { outlets.drain().await.map(|()| true).map_err(Failure::Died) };
         if patient {
             return all.await;
         }
         tokio::time::timeout(self.config.drain_timeout, all).await.unwrap_or_else(|_| {
             warn!(event = "drain_timed_out", drain_timeout = ?self.config.drain_timeout,
                 "drain_timeout has passed; what was not delivered stays in the buffer for the next start");
-            Ok(())
+            Ok(false)
         })
     }
 

@@ -65,6 +65,9 @@ pub enum Failure {
     /// A part of the agent died. Its panic was logged.
     #[error("{0} died; see the log before this line. Nothing that was read is lost")]
     Died(String),
+    /// With [`Options::once`]: a signal came before everything was read and delivered.
+    #[error("told to stop before everything was read and delivered; the next run goes on from here")]
+    Unfinished,
 }
 
 impl Failure {
@@ -212,21 +215,31 @@ pub async fn run(mut config: Config, options: Options) -> Result<(), Failure> {
             }
         }
     };
-    let patient = once && !reason.starts_with("SIG");
+    let all_read = !reason.starts_with("SIG");
     service_manager::stopping("delivering what is in the buffer");
     info!(event = "stopping", reason, "reading stops; what is in the buffer is delivered");
-    let drained = tokio::select! {
-        drained = agent.drain(patient) => drained,
+    let mut patient = once && all_read;
+    let all_delivered = loop {
+        tokio::select! {
+            delivered = agent.drain(patient) => break delivered?,
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
         // Asked a second time: at once.
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
+        if !patient {
+            break false;
+        }
+        patient = false;
     };
-    drained?;
     if let Some(progress) = progress {
         progress.over().await;
     }
     options.log.suppressed.tell();
-    agent.end().await
+    agent.end().await?;
+    if once && !(all_read && all_delivered) {
+        return Err(Failure::Unfinished);
+    }
+    Ok(())
 }
 
 /// Asks for the configuration to be loaded again whenever its file has changed, as long as that is wanted.

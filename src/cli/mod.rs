@@ -62,7 +62,8 @@ pub enum Command {
     /// Follow the configured files and deliver their records
     ///
     /// SIGTERM or SIGINT stops reading, delivers what it can within `drain_timeout`, and keeps the rest in
-    /// the buffer for the next start.
+    /// the buffer for the next start. With --once it exits with 0 if everything was read and delivered, and with 1 if it was
+    /// told to stop before: the next run goes on from there.
     Run(RunArgs),
     /// Have a running kinetail load its configuration again
     ///
