@@ -27,6 +27,10 @@ def seconds(time):
     return float(number) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}[unit]
 
 
+def listed(one_or_many):
+    return one_or_many if isinstance(one_or_many, list) else [one_or_many]
+
+
 def under(path, folder):
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
@@ -39,8 +43,11 @@ def check_container(container, pod, config):
     folders = {config["data_dir"]} | {d["path"] for d in config["destinations"].values() if d["type"] == "directory"}
     expect(writable == folders, f"writable mounts {writable} are not {folders}")
     for route in config["routes"]:
-        for pattern in route["files"]:
-            expect(any(under(pattern, mount) for mount in readable), f"{pattern} is not mounted")
+        journal = route.get("journal", {})
+        # A command names the loader, where it looks for libraries, and the program.
+        programs = [path for part in journal.get("command", []) for path in part.split(":") if path.startswith("/")]
+        for path in listed(route.get("files", [])) + listed(journal.get("folders", [])) + programs:
+            expect(any(under(path, mount) for mount in readable), f"{path} is not mounted")
     configured = container["args"][container["args"].index("--config") + 1]
     expect(any(under(configured, mount) for mount in readable), f"{configured} is not mounted")
 

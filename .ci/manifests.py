@@ -120,6 +120,18 @@ def resources_of(text):
     return [resource for resource in yaml.safe_load_all(text) if resource]
 
 
+def with_comments(config):
+    """The configuration with the routes that are comments in it, as its reader would take them in."""
+    taken_in, routes = [], 0
+    inside = False
+    for line in config.splitlines():
+        begins = line.startswith("  # - name: ")
+        inside = begins or inside and line.startswith("  #   ")
+        routes += begins
+        taken_in.append(line.replace("# ", "", 1) if inside else line)
+    return "\n".join(taken_in) + "\n", routes
+
+
 def check_overlay(binary, overlay, text, names):
     resources = resources_of(text)
     for resource in resources:
@@ -147,6 +159,11 @@ def check_overlay(binary, overlay, text, names):
     if overlay == "eks":
         check_role_annotation(resources)
     check_config(binary, config, container)
+    if any(volume["name"] == "node-programs" for volume in pod["volumes"]):
+        more, routes = with_comments(config)
+        expect(routes == (1 if overlay == "openshift" else 0), f"{routes} routes are comments, which read the node's journal")
+        check_container(container, pod, yaml.safe_load(more))
+        check_config(binary, more, container)
     return len(resources)
 
 

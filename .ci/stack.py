@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 
 import yaml
+from deployment import listed
 from findings import expect
 
 TEMPLATE = pathlib.Path("manifests/aws/kinetail.cfn.yaml")
@@ -33,10 +34,6 @@ def function(loader, name, node):
 
 
 Template.add_multi_constructor("!", function)
-
-
-def listed(one_or_many):
-    return one_or_many if isinstance(one_or_many, list) else [one_or_many]
 
 
 def template():
