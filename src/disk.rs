@@ -3,6 +3,7 @@
 //!
 //! Files are created 0600 and folders 0700: they hold people's logs.
 
+mod newer;
 mod quarantine;
 #[cfg(test)]
 pub(crate) mod sim;
@@ -14,6 +15,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use newer::NewerFormat;
 pub use quarantine::{Report, quarantine};
 
 /// A file system, as far as kinetail keeps things on it.

@@ -1,4 +1,5 @@
-//! A `data_dir` that an earlier version left is one that this version goes on from.
+//! A `data_dir` that an earlier version left is one that this version goes on from; one that a newer version left is not
+//! harmed (`newer`).
 //!
 //! `tests/fixtures/data_dir/VERSION` holds what a killed kinetail of that version left: buffers of two destinations with ten
 //! delivered records and twenty that were not, acknowledgements, a checkpoint, the node's id; and in `expected.json` the
@@ -6,6 +7,9 @@
 //! for each version that raises a format, before its release.
 
 mod support;
+
+#[path = "formats/newer.rs"]
+mod newer;
 
 use std::collections::BTreeMap;
 use std::fs;

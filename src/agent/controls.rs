@@ -196,6 +196,7 @@ pub fn replay_at_next_start(
             return Err(format!("{} has no checkpoint: no kinetail ran there", data_dir.display()));
         }
         Loaded::Damaged { path, reason } => return Err(format!("{}: {reason}", path.display())),
+        Loaded::Newer(newer) => return Err(newer.to_string()),
     };
     let to = of.destination.as_str().into();
     let letters = DeadLetters::new(data_dir, to, DeadLetterSettings::default(), Arc::clone(disk));

@@ -9,7 +9,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
 use tracing::error;
 
-use crate::disk::{self, Disk, Report};
+use crate::disk::{self, Disk, NewerFormat, Report};
 
 /// `data_dir`, held by this process alone as long as it lives.
 #[derive(Debug)]
@@ -36,6 +36,9 @@ pub enum DataDirError {
         "data_dir {0} is in use by another kinetail; stop that one, or give this one a data_dir of its own"
     )]
     InUse(PathBuf),
+    /// A newer kinetail keeps the node's id there.
+    #[error(transparent)]
+    Newer(#[from] NewerFormat),
 }
 
 impl DataDir {
@@ -72,6 +75,9 @@ pub fn hold(path: &Path) -> Result<File, DataDirError> {
 /// record ids.
 fn node_id(disk: &dyn Disk, data_dir: &Path) -> Result<u128, DataDirError> {
     let paths = ["node-id", "node-id.copy"].map(|name| data_dir.join(name));
+    for path in &paths {
+        refuse_newer(path)?;
+    }
     let mut nodes = [None; 2];
     for (path, node) in paths.iter().zip(&mut nodes) {
         let failed = |error| DataDirError::Io { path: path.clone(), error };
@@ -98,6 +104,24 @@ fn node_id(disk: &dyn Disk, data_dir: &Path) -> Result<u128, DataDirError> {
         }
     }
     Ok(node)
+}
+
+/// The first version has no line that tells its version; every later one begins with `kinetail node-id VERSION`.
+fn refuse_newer(path: &Path) -> Result<(), NewerFormat> {
+    let bytes = fs::read(path).unwrap_or_default();
+    let text = String::from_utf8_lossy(bytes.get(..64).unwrap_or(&bytes));
+    let rest = text.strip_prefix("kinetail node-id ").unwrap_or_default();
+    let digits = rest.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+    match digits.parse() {
+        Ok(version) => Err(NewerFormat {
+            path: path.to_owned(),
+            kind: "a node's id",
+            version,
+            known: 1,
+            instead: "move both copies of it (`node-id`, `node-id.copy`) away: then records that are sent again carry other record ids",
+        }),
+        Err(_) => Ok(()),
+    }
 }
 
 fn is_damage(error: &io::Error) -> bool {
@@ -147,6 +171,20 @@ mod tests {
             }
             fs::remove_file(folder.path().join(name)).unwrap();
             assert_eq!(node(), first, "{name} was removed");
+        }
+    }
+
+    #[test]
+    fn a_node_id_of_a_newer_kinetail_is_refused_and_left_where_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["node-id", "node-id.copy"] {
+            DataDir::open(&HostDisk, folder.path()).unwrap();
+            let path = folder.path().join(name);
+            fs::write(&path, "kinetail node-id 2 \u{1}").unwrap();
+            let refused = DataDir::open(&HostDisk, folder.path()).unwrap_err().to_string();
+            assert!(refused.contains(name) && refused.contains("of version 2"), "{refused}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), "kinetail node-id 2 \u{1}");
+            fs::remove_file(&path).unwrap();
         }
     }
 

@@ -152,6 +152,8 @@ fn load(config: &Config, disk: &dyn Disk, data_dir: &Path) -> io::Result<Found> 
                 info!(event = "checkpoint_loaded", files, "going on where the last run ended");
                 return Ok(Found { checkpoint: Some(*checkpoint), is_last });
             }
+            // Going on without it would send lines again under other record ids.
+            Loaded::Newer(newer) => return Err(io::Error::other(newer)),
             Loaded::Damaged { path, reason } => {
                 is_last = false;
                 quarantine_checkpoint(disk, data_dir, &path, &reason)?;

@@ -12,7 +12,7 @@
 //! The salt ties them to their chunk: after a power loss an older file may be back under a number that was used
 //! again.
 //!
-//! Reading stops at the first entry that is cut or does not match: acknowledgements are independent of each
+//! The digit of the magic is the format's version. Reading stops at the first entry that is cut or does not match: acknowledgements are independent of each
 //! other, so what stands before it is good.
 
 use std::io;
@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use crate::disk::{Disk, DiskFile};
 
+/// The last byte of the magic is the version.
 const MAGIC: &[u8; 8] = b"KTLACKS1";
 const ENTRY: usize = 12;
 
@@ -99,8 +100,8 @@ pub(super) struct AckLog {
 pub(super) enum Found {
     /// Those of an earlier process, as far as they can be read. They may not be durable yet.
     Acks(AckLog, Ranges),
-    /// Something else.
-    Foreign,
+    /// Something else; in words, why.
+    Foreign(String),
 }
 
 impl AckLog {
@@ -118,7 +119,7 @@ impl AckLog {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Acks(log, acked)),
             Err(error) => return Err(error),
         };
-        let Some(len) = log.read(&bytes, &mut acked) else { return Ok(Found::Foreign) };
+        let Some(len) = log.read(&bytes, &mut acked) else { return Ok(Found::Foreign(foreign(&bytes))) };
         log.len = len;
         log.file = Some(disk.open(&log.path)?);
         (log.unsynced, log.folder_unsynced) = (true, true);
@@ -226,6 +227,20 @@ impl AckLog {
     }
 }
 
+/// Why these bytes are no acknowledgements for this kinetail.
+fn foreign(bytes: &[u8]) -> String {
+    let (name, known) = MAGIC.split_at(MAGIC.len() - 1);
+    match bytes.strip_prefix(name).and_then(|rest| rest.first()) {
+        Some(version @ b'2'..=b'9') => format!(
+            "they are of version {}, and kinetail {} reads none above {}",
+            char::from(*version),
+            env!("CARGO_PKG_VERSION"),
+            char::from(known[0])
+        ),
+        _ => "it does not begin as a list of acknowledgements does".into(),
+    }
+}
+
 #[cfg(test)]
 #[expect(clippy::single_range_in_vec_init, reason = "one range of records is the usual acknowledgement")]
 mod tests {
@@ -254,7 +269,7 @@ mod tests {
     fn open(path: &Path, salt: u32) -> (AckLog, u32) {
         match AckLog::open(&HostDisk, path.to_owned(), salt).unwrap() {
             Found::Acks(log, acked) => (log, acked.count()),
-            Found::Foreign => panic!("these are acknowledgements"),
+            Found::Foreign(reason) => panic!("these are acknowledgements: {reason}"),
         }
     }
 
@@ -304,10 +319,24 @@ mod tests {
     fn what_is_no_list_of_acknowledgements_is_told_from_one_that_was_cut() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("1.acks");
-        for (bytes, foreign) in [(&b"KTL"[..], false), (&[0; 20], false), (b"", false), (b"garbage", true)] {
+        let cases = [
+            (&b"KTL"[..], ""),
+            (&[0; 20], ""),
+            (b"", ""),
+            (b"garbage", "does not begin"),
+            (b"KTLACKS2 and more", "of version 2"),
+        ];
+        for (bytes, expected) in cases {
             std::fs::write(&path, bytes).unwrap();
-            let found = AckLog::open(&HostDisk, path.clone(), 7).unwrap();
-            assert_eq!(matches!(found, Found::Foreign), foreign, "{bytes:?}");
+            let reason = match AckLog::open(&HostDisk, path.clone(), 7).unwrap() {
+                Found::Foreign(reason) => reason,
+                Found::Acks(..) => String::new(),
+            };
+            assert_eq!(
+                (reason.is_empty(), reason.contains(expected)),
+                (expected.is_empty(), true),
+                "{bytes:?}: {reason}"
+            );
         }
     }
 }

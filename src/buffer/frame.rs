@@ -13,7 +13,7 @@
 //! | chunk header | | |
 //! |---|---|---|
 //! | 0 | magic | `FF 'K' 'T' 'L' 'C' 'H' 'K' 0A`: a byte that is never in text, and one that a text-mode copy would change |
-//! | 8 | version | 1 |
+//! | 8 | version | 1; magic and version lie there in every version |
 //! | 12 | salt | random; part of every frame header's checksum, so that no log line can pass for a frame |
 //! | 16 | number | the chunk's number, which is also its name |
 //! | 24 | created | milliseconds since 1970 |
@@ -108,12 +108,16 @@ impl ChunkHeader {
         if bytes[0..8] != CHUNK_MAGIC {
             return Err(FormatError::NotAChunk);
         }
+        let version = u32_at(bytes, 8);
+        // Of a newer version no more is known than where it says so.
+        if version > VERSION && version <= u32::from(u8::MAX) {
+            return Err(FormatError::Version(version));
+        }
         if crc32fast::hash(&bytes[..60]) != u32_at(bytes, 60) {
             return Err(FormatError::Checksum);
         }
-        match u32_at(bytes, 8) {
-            VERSION => {}
-            other => return Err(FormatError::Version(other)),
+        if version != VERSION {
+            return Err(FormatError::Version(version));
         }
         Ok(Self {
             salt: u32_at(bytes, 12),

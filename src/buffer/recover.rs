@@ -377,11 +377,10 @@ fn add(shared: &Shared, number: u64, path: &Path, salt: u32, footer: &Footer) ->
     let acks_path = acks_path(shared, number);
     let (acks, acked) = match AckLog::open(&*shared.disk, acks_path.clone(), salt)? {
         acks::Found::Acks(acks, acked) => (acks, acked),
-        acks::Found::Foreign => {
-            let reason = "it does not begin as a list of acknowledgements does".into();
+        acks::Found::Foreign(reason) => {
             let report = Report { kind: "acknowledgements", reason, found: Value::Null };
             let kept = put_aside(shared, &acks_path, &report)?;
-            error!(event = "acks_quarantined", destination = %shared.name, chunk = number, kept = %kept.display(),
+            error!(event = "acks_quarantined", destination = %shared.name, chunk = number, kept = %kept.display(), reason = report.reason,
                 "what was delivered of a chunk cannot be read and was moved away; its records are sent again");
             (shared.ack_log(number, salt), Ranges::default())
         }

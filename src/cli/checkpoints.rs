@@ -81,6 +81,7 @@ fn load(data_dir: &Path) -> Result<Checkpoint, String> {
         Loaded::Checkpoint(checkpoint) => Ok(*checkpoint),
         Loaded::None => Err(format!("{} has no checkpoint", data_dir.display())),
         Loaded::Damaged { path, reason } => Err(format!("{}: {reason}", path.display())),
+        Loaded::Newer(newer) => Err(newer.to_string()),
     }
 }
 

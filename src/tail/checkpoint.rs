@@ -1,30 +1,17 @@
-//! What is kept of the files between runs: who they are, and how far they are in each destination's buffer.
-//!
-//! ```text
-//! kinetail checkpoint 1 crc32=1a2b3c4d len=1234⏎
-//! {"saved":…,"turn":…,"known_until":…,"routes":[…],"marks":{…},"files":[…]}⏎
-//! ```
-//!
-//! The first line names the version and guards the rest; the rest is JSON, so that a person can read it at
-//! night. A snapshot is written only after everything it says was made durable, so whatever a crash leaves, the
-//! file never claims more than the buffers hold. The one before it stays beside it as `checkpoint.previous`: it
-//! counts when the last one is damaged, or when a crash came between the two renames that replace it
-//! ([`disk::replace_keeping`]).
+//! What is kept of the files between runs: who they are, and how far they are in each destination's buffer. How it lies on
+//! disk stands in `file`.
+
+mod file;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::{fs, io};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::file::{Loaded, Unreadable, decode, load, path_in, previous_in, save};
 use super::identity::{FileId, Fingerprint, Proof, Stamp};
 use super::journal::Journal;
-use crate::disk::{self, Disk};
 use crate::source::{DestinationName, Incarnation, Mark, Position, RouteName};
-
-const NAME: &str = "checkpoint";
-const PREVIOUS: &str = "checkpoint.previous";
-const VERSION: u32 = 1;
 
 /// A snapshot of everything that a restart has to know.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -179,90 +166,6 @@ impl Replay {
     }
 }
 
-/// What was found in `data_dir`.
-#[derive(Debug)]
-pub enum Loaded {
-    /// There is none: the first start.
-    None,
-    /// The last one.
-    Checkpoint(Box<Checkpoint>),
-    /// One that cannot be read.
-    Damaged {
-        /// Where it is.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-}
-
-/// Where the checkpoint is.
-pub fn path_in(data_dir: &Path) -> PathBuf {
-    data_dir.join(NAME)
-}
-
-/// Reads the checkpoint in `data_dir`; if there is none under its name, the one before it.
-///
-/// # Errors
-///
-/// It is there and the disk cannot give it.
-pub fn load(data_dir: &Path) -> io::Result<Loaded> {
-    for path in [path_in(data_dir), previous_in(data_dir)] {
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) if disk::is_damage(&error) || error.kind() == io::ErrorKind::IsADirectory => {
-                return Ok(Loaded::Damaged { path, reason: error.to_string() });
-            }
-            Err(error) => return Err(error),
-        };
-        return Ok(match decode(&bytes) {
-            Ok(checkpoint) => Loaded::Checkpoint(Box::new(checkpoint)),
-            Err(reason) => Loaded::Damaged { path, reason },
-        });
-    }
-    Ok(Loaded::None)
-}
-
-/// Where the one before it is.
-pub fn previous_in(data_dir: &Path) -> PathBuf {
-    data_dir.join(PREVIOUS)
-}
-
-/// Replaces the checkpoint in `data_dir`; durable when it returns.
-///
-/// # Errors
-///
-/// The disk failed; the one before is still there.
-pub fn save(disk: &dyn Disk, data_dir: &Path, checkpoint: &Checkpoint) -> io::Result<()> {
-    let body = serde_json::to_vec(checkpoint)?;
-    let header =
-        format!("kinetail checkpoint {VERSION} crc32={:08x} len={}\n", crc32fast::hash(&body), body.len());
-    let content = [header.as_bytes(), &body, b"\n"];
-    disk::replace_keeping(disk, &path_in(data_dir), &previous_in(data_dir), &content)
-}
-
-/// Reads a checkpoint's bytes; an error says what is wrong with them.
-pub fn decode(bytes: &[u8]) -> Result<Checkpoint, String> {
-    let newline = memchr::memchr(b'\n', bytes).ok_or("it has no first line")?;
-    let header = std::str::from_utf8(&bytes[..newline]).map_err(|_| "its first line is not text")?;
-    let rest = header.strip_prefix("kinetail checkpoint ").ok_or("it is not a kinetail checkpoint")?;
-    let mut words = rest.split(' ');
-    let version = words.next().unwrap_or_default();
-    if version != VERSION.to_string() {
-        return Err(format!("it is of version {version}, which this kinetail cannot read"));
-    }
-    let checksum = words.next().and_then(|word| word.strip_prefix("crc32="));
-    let len = words.next().and_then(|word| word.strip_prefix("len="));
-    let checksum =
-        checksum.and_then(|hex| u32::from_str_radix(hex, 16).ok()).ok_or("its first line is damaged")?;
-    let len: usize = len.and_then(|len| len.parse().ok()).ok_or("its first line is damaged")?;
-    let body = bytes[newline + 1..].get(..len).ok_or("its end is missing")?;
-    if crc32fast::hash(body) != checksum {
-        return Err("its checksum does not match".into());
-    }
-    serde_json::from_slice(body).map_err(|error| error.to_string())
-}
-
 /// Paths as text where they are text, as bytes where they are not.
 mod path {
     use std::ffi::OsString;
@@ -321,88 +224,5 @@ mod optional_path {
         deserializer: D,
     ) -> Result<Option<PathBuf>, D::Error> {
         Ok(Option::<Written>::deserialize(deserializer)?.map(PathBuf::from))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::disk::HostDisk;
-    use crate::tail::journal::Id128;
-    use std::os::unix::ffi::OsStringExt;
-
-    fn sample() -> Checkpoint {
-        let position = Position { offset: 7, mid_line: true, open: vec![] };
-        Checkpoint {
-            saved: 1,
-            turn: 2,
-            known_until: 1,
-            routes: vec!["r".into()],
-            replays: Vec::new(),
-            marks: [("d".into(), Mark { chunk: 3, offset: 4 })].into(),
-            first: [("d".into(), 2)].into(),
-            files: vec![Entry {
-                incarnation: Incarnation(5),
-                id: FileId { device: 6, inode: 7, born: 8 },
-                path: std::ffi::OsString::from_vec(b"/var/log/\xff\n.log".to_vec()).into(),
-                home: Some("/data/a.log".into()),
-                moved_to: Some("/var/log/a.log.1".into()),
-                route: "r".into(),
-                further: vec!["s".into()],
-                unrouted: true,
-                rules: Some(u64::MAX),
-                fingerprint: Fingerprint::of(b"abc"),
-                proof: Proof::of(b"abc", 3),
-                status: Status::Following,
-                settled: Some(Stamp { len: 9, modified: 10 }),
-                vanished: None,
-                journal: Some(Journal { sequence: Id128(7), tail: 9, boot: Id128(8), time: 1 }),
-                progress: vec![Progress::at("d".into(), position.clone())],
-                repairs: vec![Repair { to: "d".into(), from: Position::at(0), until: position }],
-            }],
-        }
-    }
-
-    #[test]
-    fn a_checkpoint_reads_back_as_saved_whatever_the_paths() {
-        let folder = tempfile::tempdir().unwrap();
-        assert!(matches!(load(folder.path()).unwrap(), Loaded::None));
-        save(&HostDisk, folder.path(), &sample()).unwrap();
-        let Loaded::Checkpoint(read) = load(folder.path()).unwrap() else { panic!("it was just saved") };
-        assert_eq!(*read, sample());
-    }
-
-    #[test]
-    fn the_checkpoint_before_the_last_one_counts_where_that_is_gone() {
-        let folder = tempfile::tempdir().unwrap();
-        save(&HostDisk, folder.path(), &sample()).unwrap();
-        save(&HostDisk, folder.path(), &Checkpoint { turn: 3, ..sample() }).unwrap();
-        let turn = || match load(folder.path()).unwrap() {
-            Loaded::Checkpoint(checkpoint) => checkpoint.turn,
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(turn(), 3);
-        fs::write(path_in(folder.path()), "garbage").unwrap();
-        assert!(
-            matches!(load(folder.path()).unwrap(), Loaded::Damaged { path, .. } if path == path_in(folder.path()))
-        );
-        fs::remove_file(path_in(folder.path())).unwrap();
-        assert_eq!(turn(), 2);
-    }
-
-    #[test]
-    fn a_cut_or_flipped_checkpoint_is_told_and_never_believed() {
-        let folder = tempfile::tempdir().unwrap();
-        save(&HostDisk, folder.path(), &sample()).unwrap();
-        let bytes = fs::read(path_in(folder.path())).unwrap();
-        // The last byte is the closing newline, which nothing depends on.
-        for len in 0..bytes.len() - 1 {
-            assert!(decode(&bytes[..len]).is_err(), "cut at {len}");
-        }
-        for bit in 0..(bytes.len() - 1) * 8 {
-            let mut flipped = bytes.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(decode(&flipped).map_or(true, |read| read == sample()), "bit {bit}");
-        }
     }
 }

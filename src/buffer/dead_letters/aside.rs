@@ -48,7 +48,7 @@ pub struct Aside {
 pub struct SetAside {
     /// The files, the oldest first.
     pub files: Vec<Aside>,
-    /// Letters of the same reasons that are no records: they stay.
+    /// Letters of the same reasons that are no records, or that cannot be read: they stay.
     pub no_records: u64,
 }
 
@@ -86,7 +86,10 @@ enum Chosen {
 impl Chosen {
     /// Without reasons all are chosen.
     fn of(line: &[u8], reasons: &[String]) -> Self {
-        let Ok(kept) = serde_json::from_slice::<Kept>(line) else { return Self::Not };
+        let Ok(kept) = serde_json::from_slice::<Kept>(line) else {
+            // Torn, or of another kinetail: it stays, and is told where its reason does not matter.
+            return if reasons.is_empty() { Self::NoRecord } else { Self::Not };
+        };
         if !reasons.is_empty() && !reasons.contains(&kept.reason) {
             return Self::Not;
         }
