@@ -57,6 +57,7 @@ pub(crate) struct Measured {
     payload: u64,
     billed: u64,
     lines: u64,
+    written: u64,
     latencies: Vec<f64>,
 }
 
@@ -105,6 +106,13 @@ impl Workload {
             idle(500),
             idle(5000),
         ];
+        for lines_per_second in [100, 1000, 10_000, 30_000] {
+            all.push(Self {
+                lines: lines(20.0 * lines_per_second as f64),
+                kind: Kind::Live { lines_per_second },
+                ..bulk(&format!("rate {lines_per_second} lines/s"), Destination::FirehosePacked, false)
+            });
+        }
         for files in [10, 100, 1000, 5000] {
             all.push(Self { files, ..scale(format!("{files} files"), 5e5) });
         }
@@ -173,7 +181,7 @@ async fn run(workload: &Workload) -> Measured {
     }
     endpoint.wait_until(|account| account.streams().all(|(_, stream)| stream.lines >= lines)).await;
     let seconds = started.elapsed().as_secs_f64();
-    let cpu = agent.cpu() - before;
+    let (cpu, written) = (agent.cpu() - before, agent.written());
     let memory = agent.stop();
     let account = endpoint.account();
     let mut measured = Measured {
@@ -185,6 +193,7 @@ async fn run(workload: &Workload) -> Measured {
         payload: 0,
         billed: 0,
         lines: 0,
+        written,
         latencies: Vec::new(),
     };
     for (_, taken) in account.streams() {
@@ -258,9 +267,9 @@ destinations:
 /// The table's first lines.
 pub(crate) fn print_header() {
     println!(
-        "| workload | MB of log per CPU s | MB/s | µs of CPU per line | CPU % | anonymous / resident MB | requests | payload MB | billed/payload | p50 / p99 / max ms |"
+        "| workload | MB of log per CPU s | MB/s | µs of CPU per line | CPU % | anonymous / resident MB | requests | payload MB | billed/payload | p50 / p99 / max ms | written MB |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|");
 }
 
 /// One line of the table.
@@ -274,7 +283,7 @@ pub(crate) fn print_row(workload: &Workload, measured: &Measured) {
         measured.latencies.get(at).map_or("–".into(), |seconds| format!("{:.0}", seconds * 1e3))
     };
     println!(
-        "| {} | {:.1} | {:.1} | {:.2} | {:.2} | {:.1} / {:.1} | {} | {:.1} | {:.2} | {} / {} / {} |",
+        "| {} | {:.1} | {:.1} | {:.2} | {:.2} | {:.1} / {:.1} | {} | {:.1} | {:.2} | {} / {} / {} | {:.1} |",
         workload.name,
         per(megabytes, cpu),
         per(megabytes, measured.seconds),
@@ -288,5 +297,6 @@ pub(crate) fn print_row(workload: &Workload, measured: &Measured) {
         latency(0.5),
         latency(0.99),
         latency(1.0),
+        measured.written as f64 / 1e6,
     );
 }

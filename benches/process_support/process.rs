@@ -64,6 +64,14 @@ impl Agent {
         Duration::from_millis(ticks * 10)
     }
 
+    /// The bytes that it made the kernel write to disk until now: chunks, positions and what else is in `data_dir`.
+    pub(crate) fn written(&self) -> u64 {
+        // proc_pid_io(5)
+        let io = fs::read_to_string(format!("/proc/{}/io", self.child.id())).expect("it runs");
+        let bytes = io.lines().find_map(|line| line.strip_prefix("write_bytes: "));
+        bytes.and_then(|bytes| bytes.parse().ok()).expect("a number")
+    }
+
     /// Stops it and returns what was seen of its memory.
     pub(crate) fn stop(mut self) -> Memory {
         self.watching.store(false, Ordering::Relaxed);
