@@ -1,19 +1,34 @@
-//! A `data_dir` that an earlier version left is one that this version goes on from; one that a newer version left is not
-//! harmed (`newer`).
+//! What an earlier version left, this one goes on from; what a newer one left, it does not harm (`newer`).
 //!
-//! `tests/fixtures/data_dir/VERSION` holds what a killed kinetail of that version left: buffers of two destinations with ten
-//! delivered records and twenty that were not, acknowledgements, a checkpoint, the node's id; and in `expected.json` the
-//! ids and texts of the twenty. `KINETAIL_KEEP_FORMATS=1 cargo test --test formats` keeps those of the version at hand, once
-//! for each version that raises a format, before its release.
+//! `tests/fixtures/data_dir/VERSION` holds what each version left. `first`: a `data_dir` that was killed before the second
+//! checkpoint, so that only frames in the buffers tell of its files, which are gone. `later`: one in the middle of its work, with the log files
+//! (`later`). Both with what has to be delivered from there on, by record id. `config.yaml` and `keys.json`: a configuration with tests
+//! of its own, and every key with its default. A version without its folder fails here: before its release
+//!
+//! ```text
+//! KINETAIL_KEEP_FORMATS=1 cargo test --test formats the_version_at_hand_is_kept
+//! ```
+//!
+//! makes it (as root, with systemd-journald). What was released is not made again.
 
 mod support;
 
+#[path = "formats/configuration.rs"]
+mod configuration;
+#[path = "formats/keep.rs"]
+mod keep;
+#[path = "formats/later.rs"]
+mod later;
 #[path = "formats/newer.rs"]
 mod newer;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use kinetail::disk::HostDisk;
+use kinetail::tail::checkpoint;
+use serde_json::Value;
 
 use support::logs;
 use support::process::{Agent, until};
@@ -26,14 +41,24 @@ fn kept() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/data_dir")
 }
 
+/// The folder of each version.
+fn versions() -> Vec<PathBuf> {
+    let entries = fs::read_dir(kept()).expect("what was kept");
+    let folders: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    assert!(!folders.is_empty(), "nothing was kept");
+    folders
+}
+
+/// But for sockets.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a folder");
     for entry in fs::read_dir(from).expect("a folder") {
         let entry = entry.expect("an entry");
         let to = to.join(entry.file_name());
-        match entry.file_type().expect("a type").is_dir() {
-            true => copy(&entry.path(), &to),
-            false => drop(fs::copy(entry.path(), to).expect("a copy")),
+        match entry.file_type().expect("a type") {
+            kind if kind.is_dir() => copy(&entry.path(), &to),
+            kind if kind.is_file() => drop(fs::copy(entry.path(), to).expect("a copy")),
+            _ => {}
         }
     }
 }
@@ -49,8 +74,17 @@ async fn scene() -> Scene {
 }
 
 fn delivered(scene: &Scene, stream: &str) -> Records {
-    let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
     scene.records(stream).iter().map(|record| (text(&record["record_id"]), text(&record["log"]))).collect()
+}
+
+/// It went on where the other ended, and found nothing to put aside.
+fn harmless(log: &[String]) {
+    let event = |name: &str| log.iter().any(|line| line.contains(&format!("\"event\":\"{name}\"")));
+    assert!(event("checkpoint_loaded"), "{}", log.join("\n"));
+    for harm in ["damaged", "quarantine", "unreadable", "foreign"] {
+        assert!(!log.iter().any(|line| line.contains(harm)), "{}", log.join("\n"));
+    }
 }
 
 /// Starts on a copy of what was kept and waits for what it has to deliver.
@@ -63,8 +97,8 @@ async fn go_on_from(folder: &Path, count: usize) -> (Scene, Vec<String>) {
     (scene, log)
 }
 
-/// Leaves in `folder` what a kill leaves.
-async fn keep(folder: &Path) {
+/// Leaves in `folder` what a kill leaves: ten delivered records and twenty that were not, of files that are gone.
+async fn keep_first(folder: &Path) {
     let scene = scene().await;
     let mut writers = logs::containers(&scene.root(), 2);
     let agent = scene.start().await;
@@ -77,8 +111,7 @@ async fn keep(folder: &Path) {
     agent.kill().await;
     copy(&scene.data_dir(), &folder.join("data"));
     let (scene, _) = go_on_from(folder, 20).await;
-    let expected = serde_json::to_string_pretty(&delivered(&scene, ARCHIVE)).expect("JSON");
-    fs::write(folder.join("expected.json"), expected + "\n").expect("a file");
+    keep::write_json(&folder.join("expected.json"), &delivered(&scene, ARCHIVE));
 }
 
 async fn waits(agent: &Agent, records: f64) {
@@ -89,14 +122,37 @@ async fn waits(agent: &Agent, records: f64) {
 }
 
 #[tokio::test]
-async fn what_an_earlier_version_left_is_delivered_once_under_its_ids() {
+async fn the_version_at_hand_is_kept() {
     let own = kept().join(env!("CARGO_PKG_VERSION"));
-    if std::env::var_os("KINETAIL_KEEP_FORMATS").is_some() && !own.exists() {
-        keep(&own).await;
+    if std::env::var_os("KINETAIL_KEEP_FORMATS").is_some() {
+        if !own.join("first").exists() {
+            keep_first(&own.join("first")).await;
+        }
+        if !own.join("later").exists() {
+            keep::later(&own.join("later")).await;
+        }
+        configuration::keep(&own);
     }
-    let mut versions = 0;
-    for version in fs::read_dir(kept()).expect("what was kept") {
-        let folder = version.expect("an entry").path();
+    for name in [
+        "first/expected.json",
+        "later/expected.json",
+        "later/checkpoint.everything",
+        "config.yaml",
+        "keys.json",
+    ] {
+        let path = own.join(name);
+        assert!(
+            path.exists(),
+            "{} is missing; the head of tests/formats.rs says how it is made",
+            path.display()
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_an_earlier_version_left_is_delivered_once_under_its_ids() {
+    for version in versions() {
+        let folder = version.join("first");
         let expected = fs::read_to_string(folder.join("expected.json")).expect("what it has to deliver");
         let expected: Records = serde_json::from_str(&expected).expect("ids and texts");
         let (scene, log) = go_on_from(&folder, expected.len()).await;
@@ -104,12 +160,55 @@ async fn what_an_earlier_version_left_is_delivered_once_under_its_ids() {
             assert_eq!(delivered(&scene, stream), expected, "{stream} of {}", folder.display());
             assert_eq!(scene.records(stream).len(), expected.len(), "{stream} of {}", folder.display());
         }
-        let event = |name: &str| log.iter().any(|line| line.contains(&format!("\"event\":\"{name}\"")));
-        assert!(event("checkpoint_loaded"), "{}", log.join("\n"));
-        for harm in ["damaged", "quarantine", "unreadable", "foreign"] {
-            assert!(!log.iter().any(|line| line.contains(harm)), "{}", log.join("\n"));
-        }
-        versions += 1;
+        harmless(&log);
     }
-    assert!(versions > 0, "nothing was kept");
+}
+
+#[tokio::test]
+async fn where_an_earlier_version_stood_in_its_files_this_one_goes_on() {
+    if later::possible() {
+        for version in versions() {
+            later::is_gone_on_from(&version.join("later")).await;
+        }
+    }
+}
+
+#[test]
+fn nothing_that_an_earlier_checkpoint_says_is_passed_over() {
+    for version in versions() {
+        for name in [
+            "first/data/checkpoint",
+            "later/data/checkpoint",
+            "later/data/checkpoint.previous",
+            "later/checkpoint.everything",
+        ] {
+            let path = version.join(name);
+            let bytes = fs::read(&path).expect("a checkpoint");
+            let read =
+                checkpoint::decode(&bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let folder = tempfile::tempdir().expect("a folder");
+            checkpoint::save(&HostDisk, folder.path(), &read).expect("it is saved");
+            let again = fs::read(checkpoint::path_in(folder.path())).expect("a checkpoint");
+            let ((_, kept), (_, now)) = (later::parts_of(&bytes), later::parts_of(&again));
+            if let Some(missing) = missing(&kept, &now) {
+                panic!("{}: {missing} is read as if it were not there", path.display());
+            }
+        }
+    }
+}
+
+/// Something that one value says and the other does not: the version of the form aside, which may be another.
+fn missing(kept: &Value, now: &Value) -> Option<String> {
+    match (kept, now) {
+        (Value::Object(kept), Value::Object(now)) => {
+            kept.iter().filter(|(name, _)| *name != "version").find_map(|(name, value)| match now.get(name) {
+                None => Some(name.clone()),
+                Some(now) => missing(value, now).map(|inside| format!("{name}.{inside}")),
+            })
+        }
+        (Value::Array(kept), Value::Array(now)) if kept.len() == now.len() => {
+            kept.iter().zip(now).find_map(|(kept, now)| missing(kept, now))
+        }
+        (kept, now) => (kept != now).then(|| kept.to_string()),
+    }
 }
