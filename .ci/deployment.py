@@ -19,6 +19,11 @@ NO_MACHINES = [
 ]
 # More nodes than Kubernetes itself can have.
 MANY_NODES = 100_000
+# Seconds from the end of drain_timeout to that of the grace period: to write down what was not delivered.
+ENDING = 20
+# What each probe asks for.
+PROBES = {"startupProbe": "/livez", "livenessProbe": "/livez", "readinessProbe": "/readyz"}
+UNITS = {"Ki": 10, "Mi": 20, "Gi": 30, "KiB": 10, "MiB": 20, "GiB": 30}
 
 
 def seconds(time):
@@ -29,6 +34,12 @@ def seconds(time):
 
 def listed(one_or_many):
     return one_or_many if isinstance(one_or_many, list) else [one_or_many]
+
+
+def size(text):
+    """Bytes, as kinetail's configuration or a claim writes them."""
+    number, unit = re.fullmatch(r"(\d+)([KMG]iB?)", str(text)).groups()
+    return int(number) << UNITS[unit]
 
 
 def under(path, folder):
@@ -51,7 +62,10 @@ def check_container(container, pod, config):
     configured = container["args"][container["args"].index("--config") + 1]
     expect(any(under(configured, mount) for mount in readable), f"{configured} is not mounted")
 
-    probes = [container[kind] for kind in ("startupProbe", "livenessProbe", "readinessProbe") if kind in container]
+    probes = [container[kind] for kind in PROBES if kind in container]
+    for kind in PROBES.keys() & container.keys():
+        path = container[kind]["httpGet"]["path"]
+        expect(path == PROBES[kind], f"the {kind} asks {path}, not {PROBES[kind]}")
     if "admin" in config:
         port = int(config["admin"]["listen"].rpartition(":")[2])
         ports = {p["name"]: p["containerPort"] for p in container["ports"]}
@@ -68,7 +82,14 @@ def check_container(container, pod, config):
         expect("subPath" not in mount and "subPathExpr" not in mount, f"{mount['mountPath']}: kubelet brings no change to a subPath")
 
     grace = pod["terminationGracePeriodSeconds"]
-    expect(grace > seconds(config.get("drain_timeout", "20s")), f"a grace period of {grace} s is over before drain_timeout")
+    drain = seconds(config.get("drain_timeout", "20s"))
+    last_read = config.get("tail", {}).get("read_on_stop", False)
+    ending = drain * (2 if last_read else 1)
+    expect(grace >= ending + ENDING, f"a grace period of {grace} s leaves no {ENDING} s after drain_timeout, {ending:g} s in all")
+    short_lived = [m["mountPath"] for m in container["volumeMounts"] for v in pod["volumes"] if v["name"] == m["name"] and "emptyDir" in v]
+    for pattern in (pattern for route in config["routes"] for pattern in route["files"]):
+        goes = any(under(pattern, folder) for folder in short_lived)
+        expect(last_read or not goes, f"{pattern} goes with the pod, and tail.read_on_stop is off")
 
     given = {variable["name"] for variable in container.get("env", [])}
     for name, default in re.findall(r"\$\{env:(\w+)(:-)?", yaml.safe_dump(config)):
@@ -87,6 +108,42 @@ def check_container(container, pod, config):
             # What the image has, too, is the node's below /host.
             beside = at == f"/host{path}" and mounted.get("readOnly") is True
             expect(at == path or beside, f"{volume['name']} is mounted elsewhere than on the node")
+    if pod.get("hostNetwork"):
+        expect(pod.get("dnsPolicy") == "ClusterFirstWithHostNet", "on the node's network names of the cluster are not known")
+        expect(all(p.get("hostPort") == p["containerPort"] for p in container["ports"]), "on the node's network a port is the node's")
+    check_state(container, pod, config)
+
+
+def check_state(container, pod, config):
+    """That data_dir outlives the pod, is the pod's to write, and that what may be in it fits."""
+    (mounted,) = [m["name"] for m in container["volumeMounts"] if m["mountPath"] == config["data_dir"]]
+    claims = {claim["metadata"]["name"]: claim for claim in pod.get("claims", [])}
+    (volume,) = [v for v in pod["volumes"] if v["name"] == mounted] or [{"persistentVolumeClaim": {"claimName": mounted}}]
+    if "hostPath" in volume:
+        expect(pod["securityContext"]["runAsUser"] == 0, "kubelet makes the folder of the state root's")
+        return
+    expect("persistentVolumeClaim" in volume, f"data_dir is on {volume}, which ends with the pod")
+    security = pod["securityContext"]
+    expect("fsGroup" in security, "the claim is root's, and nobody else may write it")
+    expect(security.get("fsGroupChangePolicy") == "OnRootMismatch", "each start lets the group write all of data_dir")
+    claim = claims.get(volume["persistentVolumeClaim"]["claimName"])
+    expect(claim is not None, "the claim of data_dir is not made here")
+    if claim is not None:
+        room = size(claim["spec"]["resources"]["requests"]["storage"])
+        letters = sum(size(to["dead_letters"]["max_size"]) for to in config["destinations"].values())
+        most = size(config["buffer"]["max_size"]) + size(config["buffer"]["min_disk_free"]) + letters
+        expect(most <= room, f"data_dir may hold {most} bytes, and the claim {room}")
+        expect(claim["spec"]["accessModes"] == ["ReadWriteOncePod"], "two pods could have one data_dir")
+
+
+def check_cron_job(spec, pod):
+    """That a run ends, that two never run, and that one which failed is tried again."""
+    (container,) = pod["containers"]
+    job = spec["jobTemplate"]["spec"]
+    expect("--once" in container["args"], "the job never ends")
+    expect(spec["concurrencyPolicy"] == "Forbid", "two runs would want one data_dir")
+    expect(pod["restartPolicy"] == "OnFailure" and job["backoffLimit"] > 0, "a run that failed is not tried again")
+    expect("activeDeadlineSeconds" in job, "where nothing can be delivered the job waits for ever")
 
 
 def check_daemon_set(daemon_set, config):
@@ -96,6 +153,7 @@ def check_daemon_set(daemon_set, config):
     rolling = update.get("rollingUpdate", {})
     expect(rolling.get("maxSurge") == 0, "an update starts a second agent on a node, and both want its data_dir")
     expect(rolling.get("maxUnavailable") not in (None, 0, "0%"), "an update could stop no agent, and may start no second")
+    expect(daemon_set["spec"].get("minReadySeconds", 0) > 0, "an update goes on before a stream could refuse the first records")
     pod = daemon_set["spec"]["template"]["spec"]
     expect(pod.get("tolerations") == [{"operator": "Exists"}], "nodes with a taint would have no agent")
     machines = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": NO_MACHINES}]}}
@@ -112,10 +170,7 @@ def check_daemon_set(daemon_set, config):
     by_downward_api = {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
     expect(name == [by_downward_api], "the node's name is not the downward API's")
     if "admin" in config:
-        asked = {"startupProbe": "/livez", "livenessProbe": "/livez", "readinessProbe": "/readyz"}
-        for probe, path in asked.items():
-            found = container.get(probe, {}).get("httpGet", {}).get("path")
-            expect(found == path, f"the {probe} asks {found}, not {path}")
+        expect(PROBES.keys() <= container.keys(), f"the agent has no {sorted(PROBES.keys() - container.keys())}")
         startup = container.get("startupProbe", {})
         budget = startup.get("failureThreshold", 3) * startup.get("periodSeconds", 10)
         expect(budget >= STARTUP_BUDGET, f"after {budget} s an agent that opens a large buffer is killed")

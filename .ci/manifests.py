@@ -17,7 +17,7 @@ import urllib.request
 
 import yaml
 from deployment import (
-    check_admission, check_api_access, check_container, check_daemon_set, check_order, check_role_annotation, check_secret,
+    check_admission, check_api_access, check_container, check_cron_job, check_daemon_set, check_order, check_role_annotation, check_secret,
 )
 from findings import expect, problems
 from network import check_egress_firewall, check_network
@@ -183,11 +183,20 @@ def check_example(binary, path):
                 (daemon_set,) = [r for r in resources_of(rendered(overlay)) if r["kind"] == "DaemonSet"]
                 check_secret(resource, daemon_set)
     configs = [r["data"]["kinetail.yaml"] for r in resources if r["kind"] == "ConfigMap"]
-    for pod in filter(None, map(pod_of, resources)):
+    accounts = [r["metadata"]["name"] for r in resources if r["kind"] == "ServiceAccount"]
+    claims = [r for r in resources if r["kind"] == "PersistentVolumeClaim"]
+    for resource in resources:
+        pod = pod_of(resource)
+        if not pod:
+            continue
         (container,) = [c for c in pod["containers"] + pod.get("initContainers", []) if c["name"] == "kinetail"]
         (config,) = configs
-        check_container(container, pod, yaml.safe_load(config))
+        claims += resource["spec"].get("volumeClaimTemplates", [])
+        check_container(container, pod | {"claims": claims}, yaml.safe_load(config))
         check_config(binary, config, container)
+        expect(pod.get("serviceAccountName") in accounts, "the pod has no account of its own, whose role could write to the streams")
+        if resource["kind"] == "CronJob":
+            check_cron_job(resource["spec"], pod)
     return len(resources)
 
 

@@ -102,6 +102,8 @@ pub(super) struct Drive {
     heart: Option<Heartbeat>,
     /// The disk failed: the next checkpoint is not tried before this.
     not_before: Option<Instant>,
+    /// How long at a stop what the files hold may be read.
+    last_read: Option<Duration>,
 }
 
 impl Drive {
@@ -140,7 +142,13 @@ impl Drive {
             owes_checkpoint: true,
             heart: None,
             not_before: None,
+            last_read: None,
         }
+    }
+
+    /// How long at a stop what the files hold may be read, if that is wanted.
+    pub(super) fn read_on_stop(&mut self, config: &Config) {
+        self.last_read = config.tail.read_on_stop.then_some(config.drain_timeout);
     }
 
     /// Meets the files that are there and writes the first checkpoint. Until it is durable nothing is read:
@@ -249,6 +257,7 @@ impl Drive {
             if self.pipeline.wants_names() {
                 self.checkpoint_now();
             }
+            self.read_last(heart);
             self.pipeline.read_deleted(Instant::now(), SystemTime::now());
         }
         self.pipeline.leave_unrouted(SystemTime::now());
@@ -257,6 +266,18 @@ impl Drive {
         self.pipeline.show_no_more();
         heart.rest();
         self
+    }
+
+    /// Reads what the files hold, those included that nobody has noticed yet, where nobody can read them later.
+    fn read_last(&mut self, heart: &Heartbeat) {
+        let Some(time) = self.last_read else { return };
+        let until = Instant::now() + time;
+        heart.rest();
+        self.scan();
+        self.checkpoint_now();
+        if !self.owes_checkpoint && !self.disk_low {
+            self.pipeline.read_all(until);
+        }
     }
 
     /// Goes on by another configuration. As at a start, nothing is read before a checkpoint knows where new routes
@@ -270,6 +291,7 @@ impl Drive {
         let rewired = self.pipeline.rewire(&config, host, fresh);
         self.keeper.set_durability(config.buffer.sync);
         (self.buffer, self.poll_interval) = (config.buffer.clone(), config.tail.poll_interval);
+        self.read_on_stop(&config);
         if self.watch != config.tail.watch {
             let ring = self.bell.clone();
             self.watcher = Watcher::new(config.tail.watch, move || ring.ring());

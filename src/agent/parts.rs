@@ -155,6 +155,7 @@ impl Agent {
             options.once,
             told,
         );
+        drive.read_on_stop(&config);
         let metrics = Metrics::default();
         metrics.register(registry);
         let state = ConfigState::new(registry);

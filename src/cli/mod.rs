@@ -61,7 +61,7 @@ pub struct Cli {
 pub enum Command {
     /// Follow the configured files and deliver their records
     ///
-    /// SIGTERM or SIGINT stops reading, delivers what it can within `drain_timeout`, and keeps the rest in
+    /// SIGTERM or SIGINT stops reading (at the end of the files with `tail.read_on_stop`), delivers what it can within `drain_timeout`, and keeps the rest in
     /// the buffer for the next start. With --once it exits with 0 if everything was read and delivered, and with 1 if it was
     /// told to stop before: the next run goes on from there.
     Run(RunArgs),

@@ -28,6 +28,8 @@ pub struct TailSettings {
     pub max_held_deleted: ByteSize,
     /// The most memory that unfinished split lines and groups of all files may take.
     pub group_memory: ByteSize,
+    /// At a stop, what the files hold is read first.
+    pub read_on_stop: bool,
 }
 
 impl Default for TailSettings {
@@ -43,6 +45,7 @@ impl Default for TailSettings {
             max_open_files: 16_384,
             max_held_deleted: ByteSize(1 << 30),
             group_memory: ByteSize(16 << 20),
+            read_on_stop: false,
         }
     }
 }

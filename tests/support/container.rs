@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
+use super::network::Network;
 use super::process::Process;
+
+const SECCOMP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/seccomp.py");
 
 /// What a process gets.
 #[derive(Clone, Debug, Default)]
@@ -22,10 +25,14 @@ pub struct Container {
     pub files: Vec<(&'static str, Vec<u8>)>,
     /// User and group.
     pub user: (u32, u32),
+    /// Its other groups.
+    pub groups: Vec<u32>,
     /// All that is left of root's capabilities, such as `dac_read_search`.
     pub capabilities: Vec<String>,
-    /// A network of its own, where nobody but itself is, as a pod has; else that of the test.
-    pub own_network: bool,
+    /// Whether the default profile of container runtimes says which system calls it has.
+    pub seccomp: bool,
+    /// The network that it is in; that of the test if none is said.
+    pub network: Option<Network>,
 }
 
 /// A folder or file of the test's or of this machine, seen by the process at another place.
@@ -41,7 +48,11 @@ pub fn possible() -> bool {
     let root = rustix::process::geteuid().is_root();
     let tried = std::process::Command::new("unshare")
         .args(["--mount", "--net", "sh", "-c"])
-        .arg("mount --make-rprivate / && ip link set lo up && setpriv --bounding-set=-all true")
+        .arg(
+            "mount --make-rprivate / && ip link add cable type veth peer name eth0 && \
+             python3 \"$0\" setpriv --bounding-set=-all true",
+        )
+        .arg(SECCOMP)
         .output();
     let why = match tried {
         _ if !root => "only root may make a mount namespace and take capabilities away".to_owned(),
@@ -66,9 +77,6 @@ impl Container {
             format!("mount --bind {0} {0}", root.display()),
             format!("mount --rbind /proc {}/proc", root.display()),
         ];
-        if self.own_network {
-            script.push("ip link set lo up".into());
-        }
         for (from, at) in [
             (env!("CARGO_BIN_EXE_kinetail"), "usr/bin/kinetail"),
             ("/usr/bin/setpriv", "setpriv"),
@@ -111,17 +119,25 @@ impl Container {
             script.push(bind(from, &at, *read_only));
         }
         script.push(format!("mount -o remount,bind,ro {}", root.display()));
-        script.push(format!("exec chroot {} \"$@\"", root.display()));
+        let filter = if self.seccomp { format!("python3 {SECCOMP} ") } else { String::new() };
+        script.push(format!("exec {filter}chroot {} \"$@\"", root.display()));
 
-        let mut command = Command::new("unshare");
-        command.arg("--mount");
-        if self.own_network {
-            command.arg("--net");
-        }
-        command.args(["/bin/sh", "-c", &script.join("\n"), "confine", "/setpriv"]);
+        let mut command = match &self.network {
+            None => Command::new("unshare"),
+            Some(network) => {
+                let mut command = Command::new("nsenter");
+                command.arg(format!("--net={}", network.path().display())).arg("unshare");
+                command
+            }
+        };
+        command.args(["--mount", "/bin/sh", "-c", &script.join("\n"), "confine", "/setpriv"]);
         let (user, group) = self.user;
         command.args([format!("--reuid={user}"), format!("--regid={group}")]);
-        command.args(["--clear-groups", "--no-new-privs"]);
+        command.arg(match &self.groups[..] {
+            [] => "--clear-groups".to_owned(),
+            groups => format!("--groups={}", groups.iter().map(u32::to_string).collect::<Vec<_>>().join(",")),
+        });
+        command.arg("--no-new-privs");
         let kept: String = self.capabilities.iter().map(|capability| format!(",+{capability}")).collect();
         command.arg(format!("--bounding-set=-all{kept}"));
         // User 0 has what its bounding set leaves; any other what it is given to keep.
@@ -156,6 +172,16 @@ fn libraries(programs: &[&str]) -> Vec<PathBuf> {
     paths.dedup();
     assert!(!paths.is_empty(), "{told}");
     paths
+}
+
+/// A folder that everybody may look into, whatever the umask, as those of an image.
+pub fn folder(path: &Path) {
+    if path.is_dir() {
+        return;
+    }
+    folder(path.parent().expect("a folder"));
+    fs::create_dir(path).expect("a folder");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("it is ours");
 }
 
 fn bind(from: &Path, at: &Path, read_only: bool) -> String {

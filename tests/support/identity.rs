@@ -4,7 +4,7 @@
 //! Every set of credentials has an access key of its own, `AKID1`, `AKID2` and so on, so that a test sees at the
 //! endpoint with which of them a request was signed.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
@@ -46,6 +46,7 @@ pub enum Asked {
 
 /// The stand-ins; they end when dropped.
 pub struct Identities {
+    address: SocketAddr,
     url: String,
     shared: Arc<Shared>,
     serving: JoinHandle<()>,
@@ -69,7 +70,8 @@ impl Identities {
     /// Credentials live an hour unless said.
     pub async fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
-        let url = format!("http://{}", listener.local_addr().expect("a bound socket has an address"));
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let url = format!("http://{address}");
         let state = State {
             away: false,
             denied: false,
@@ -79,7 +81,12 @@ impl Identities {
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), changes: watch::Sender::new(0) });
         let serving = tokio::spawn(serve(listener, shared.clone()));
-        Self { url, shared, serving }
+        Self { address, url, shared, serving }
+    }
+
+    /// Where they listen.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Where all of them are.

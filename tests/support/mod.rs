@@ -10,7 +10,7 @@
 //! - [`journald`]: a real systemd-journald with folders of its own.
 //! - [`kubernetes`]: a stand-in for the API server of Kubernetes.
 //! - [`logs`]: writers that write logs as container runtimes and kubelet do.
-//! - [`node`]: a node of a cluster, and the DaemonSet's pod on it.
+//! - [`network`]: the networks of a node and its pods.
 //! - [`process`]: the real binary as a child process.
 //! - [`proxy`]: a forward proxy.
 //! - [`scene`]: logs, endpoint and agent put together.
@@ -30,7 +30,7 @@ pub mod journald;
 pub mod kubernetes;
 pub mod logs;
 pub mod moto;
-pub mod node;
+pub mod network;
 pub mod process;
 pub mod proxy;
 pub mod scene;

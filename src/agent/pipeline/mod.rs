@@ -406,6 +406,13 @@ impl Pipeline {
         self.read_to_end(self.tailer.deleted(), now, wall);
     }
 
+    /// Reads all files to their end, as far as the buffers take it and until this time.
+    pub(super) fn read_all(&mut self, until: Instant) {
+        self.hurried = true;
+        self.tailer.opened().into_iter().for_each(|incarnation| self.enqueue(incarnation));
+        while Instant::now() < until && self.turn(Instant::now(), SystemTime::now(), true) {}
+    }
+
     /// Reads these files to their end, and no others.
     fn read_to_end(&mut self, files: Vec<Incarnation>, now: Instant, wall: SystemTime) {
         let hurried = std::mem::replace(&mut self.hurried, true);

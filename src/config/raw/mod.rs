@@ -167,6 +167,10 @@ pub(super) struct Tail {
     /// given up, and read again from their file when they end.
     #[schemars(extend("x-limits" = {"min": "64KiB", "max": "4GiB"}))]
     pub(super) group_memory: Size,
+    /// On SIGTERM and SIGINT, read what the files hold by then before the process ends, as far as the buffers take it and for no
+    /// longer than `drain_timeout`; delivery has as long again after it. For files that go with the process, as those of an
+    /// `emptyDir` go with their pod. Without it they are read on at the next start.
+    pub(super) read_on_stop: bool,
 }
 
 impl Default for Tail {
@@ -183,6 +187,7 @@ impl Default for Tail {
             max_open_files: u32::try_from(settings.max_open_files).unwrap_or(u32::MAX),
             max_held_deleted: Size(settings.max_held_deleted),
             group_memory: Size(settings.group_memory),
+            read_on_stop: settings.read_on_stop,
         }
     }
 }

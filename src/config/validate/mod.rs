@@ -193,5 +193,6 @@ fn tail(typed: raw::Tail) -> TailSettings {
         max_open_files: typed.max_open_files as usize,
         max_held_deleted: typed.max_held_deleted.0,
         group_memory: typed.group_memory.0,
+        read_on_stop: typed.read_on_stop,
     }
 }

@@ -110,7 +110,17 @@ impl Api {
 
     /// The same over TLS.
     pub async fn tls() -> Self {
-        Self::with(Some(Certificates::make("localhost"))).await
+        Self::tls_for("localhost").await
+    }
+
+    /// The same, asked under this name or address.
+    pub async fn tls_for(name: &str) -> Self {
+        Self::with(Some(Certificates::make(name))).await
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     async fn with(certificates: Option<Certificates>) -> Self {

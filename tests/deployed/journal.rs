@@ -1,53 +1,40 @@
 //! The journal of a host, with the permissions that systemd gives it, read as the unit's user and from containers.
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
 
-use support::clients::{ACCESS_KEY, SECRET_KEY};
-use support::container::{Container, Mount};
-use support::endpoint::{Endpoint, Marker, Stream};
-use support::journald::{Journald, journalctl, possible};
-use support::node::Node;
-use support::process::Process;
-use support::unit::{self, USER};
+use crate::manifest::Manifest;
+use crate::node::Node;
+use crate::support::clients::{ACCESS_KEY, SECRET_KEY};
+use crate::support::container::{Container, Mount};
+use crate::support::endpoint::{Endpoint, Marker, Stream};
+use crate::support::journald::{Journald, journalctl, possible};
+use crate::support::process::Process;
+use crate::support::unit::{self, USER};
 
 const ARCHIVE: &str = "archive";
 
-async fn endpoint() -> Endpoint {
-    Endpoint::plain().stream(Stream::firehose(ARCHIVE)).start().await
-}
-
-/// A route that reads the journal; `how` are more keys of its section `journal`.
-fn config(endpoint: &Endpoint, how: &str) -> String {
+/// A route that reads the journal; `endpoint` is a line that says where the stream is, `how` are more keys of `journal`.
+fn config(admin: &str, endpoint: &str, how: &str) -> String {
     format!(
         "data_dir: /var/lib/kinetail
-admin: {{listen: '127.0.0.1:0'}}
+admin: {{listen: '{admin}'}}
 destinations:
   {ARCHIVE}:
     type: firehose
     stream: {ARCHIVE}
     packing: newline
     region: eu-central-1
-    endpoint: '{url}'
-    batch: {{max_age: 50ms}}
+{endpoint}    batch: {{max_age: 50ms}}
 routes:
   - name: journal
     format: journald
     start_at: beginning
     journal: {{folders: /var/log/journal, message_as_log: true{how}}}
     to: {ARCHIVE}
-",
-        url = endpoint.url(),
+"
     )
-}
-
-fn credentials() -> Vec<(String, String)> {
-    [("AWS_ACCESS_KEY_ID", ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", SECRET_KEY)]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into()
 }
 
 /// Its entries come over a rotation and over a kill of the reader. What the kill interrupted may come twice, under one id.
@@ -88,7 +75,8 @@ async fn the_units_user_reads_the_journal_of_root_by_its_capability() {
     if !possible() {
         return;
     }
-    let (endpoint, folder) = (endpoint().await, tempfile::tempdir().expect("a temporary folder"));
+    let endpoint = Endpoint::plain().stream(Stream::firehose(ARCHIVE)).start().await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let open =
         |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("it is ours");
     let on = |name: &str| {
@@ -99,11 +87,14 @@ async fn the_units_user_reads_the_journal_of_root_by_its_capability() {
     };
     let (etc, state) = (on("etc"), on("state"));
     chown(&state, Some(USER), Some(USER)).expect("we are root");
-    fs::write(etc.join("kinetail.yaml"), config(&endpoint, "")).expect("the configuration");
+    let text = config("127.0.0.1:0", &format!("    endpoint: '{}'\n", endpoint.url()), "");
+    fs::write(etc.join("kinetail.yaml"), text).expect("the configuration");
     open(&etc.join("kinetail.yaml"));
     let mut journald = Journald::of_a_host(folder.path()).await;
     let mount = |from: &Path, at: &str, read_only| Mount { from: from.into(), at: at.into(), read_only };
-    let mut container = Container { environment: credentials(), mounts: journalctl(), ..unit::container() };
+    let keys = [("AWS_ACCESS_KEY_ID", ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", SECRET_KEY)];
+    let keys = keys.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let mut container = Container { environment: keys.into(), mounts: journalctl(), ..unit::container() };
     container.mounts.extend([
         mount(&etc, "/etc/kinetail", true),
         mount(&on("log"), "/var/log", true),
@@ -125,17 +116,15 @@ async fn the_units_user_reads_the_journal_of_root_by_its_capability() {
 }
 
 /// The DaemonSet's pod reads its node's journal.
-async fn a_pod_reads(mut node: Node, how: &str, more: Vec<Mount>) {
-    let endpoint = endpoint().await;
-    let mut journald = Journald::of_a_host(&node.on("/var")).await;
-    node.config = config(&endpoint, how);
-    // It shares the network with the endpoint.
-    let mut container = Container { own_network: false, ..node.container() };
-    assert_eq!((container.user.0, container.capabilities.len()), (0, 0));
-    container.environment.extend(credentials());
-    container.mounts.extend(more);
-    let start = async |life| node.start(&container, life).await.process;
-    is_read(&endpoint, &mut journald, start).await;
+async fn a_pod_reads(mut manifest: Manifest, how: &str, more: Vec<Mount>) {
+    let node = Node::with(&[ARCHIVE]).await;
+    node.apply(&Manifest::file("examples/secret.yaml"));
+    let mut journald = Journald::of_a_host(&node.at("/var")).await;
+    *manifest.config() = config("0.0.0.0:9602", "", how);
+    let mut pod = node.pod(&manifest);
+    assert_eq!((pod.container.user.0, pod.container.capabilities.len()), (0, 0));
+    pod.container.mounts.extend(more);
+    is_read(&node.cloud.endpoint, &mut journald, async |_| pod.ready().await.process).await;
 }
 
 #[tokio::test]
@@ -143,7 +132,7 @@ async fn a_pod_whose_image_has_journalctl_reads_the_nodes_journal() {
     if !possible() {
         return;
     }
-    a_pod_reads(Node::with("local.yaml"), "", journalctl()).await;
+    a_pod_reads(Manifest::file("local.yaml"), "", journalctl()).await;
 }
 
 #[tokio::test]
@@ -168,6 +157,6 @@ async fn a_pod_of_the_image_reads_the_nodes_journal_by_the_nodes_journalctl_as_i
         eprintln!("skipped: none of the documented commands is for this machine");
         return;
     };
-    a_pod_reads(Node::with("local.yaml").and("node-journal"), &format!(", command: {command}"), Vec::new())
-        .await;
+    let Some(manifest) = Manifest::with_components("local", &["node-journal"]) else { return };
+    a_pod_reads(manifest, &format!(", command: {command}"), Vec::new()).await;
 }
