@@ -204,7 +204,10 @@ fn replay(
             false => writeln!(out, "{of} letters go into the buffer with the next start"),
         };
         if no_records > 0 {
-            let _ = writeln!(out, "{no_records} stay: they are lines of which no record was made");
+            let _ = writeln!(
+                out,
+                "{no_records} stay: they are lines of which no record was made, or in a form that is not known here"
+            );
         }
     }
     if removed > 0 {

@@ -92,7 +92,7 @@ pub struct Replayed {
     pub letters: u64,
     /// Of so many.
     pub of: u64,
-    /// Lines that became no record: they stay dead letters.
+    /// Lines that became no record, and letters that cannot be read: they stay dead letters.
     pub no_records: u64,
     /// Files of letters that are not wholly durable in the buffer yet.
     pub files: u64,
