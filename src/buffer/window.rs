@@ -55,13 +55,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("chunk");
         let mut file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
-        let content: Vec<u8> = (0..10_000_u32).map(|n| n as u8).collect();
+        // 4 KiB on most machines, 16 or 64 KiB on some of arm64.
+        let page = rustix::param::page_size();
+        let content: Vec<u8> = (0..4 * page).map(|n| (n % 251) as u8).collect();
         file.write_all(&content).unwrap();
-        read_through(&file, 0, 10_000).unwrap();
-        let window = map(&file, 4099, 9_999).unwrap();
+        read_through(&file, 0, content.len() as u64).unwrap();
+        let starts = [0, 1, 4_095, 4_096, 4_099, page - 1, page, page + 1, 2 * page + 4_095, 3 * page];
+        let ends = |start: usize| [start + 1, start + page, content.len()];
+        let parts = starts.into_iter().flat_map(|start| ends(start).map(|end| start..end));
+        let windows: Vec<_> =
+            parts.map(|part| (map(&file, part.start as u64, part.end as u64).unwrap(), part)).collect();
         std::fs::remove_file(&path).unwrap();
         drop(file);
-        assert_eq!(window, content[4099..9_999]);
+        for (window, part) in windows {
+            assert_eq!(window, content[part.clone()], "{part:?}");
+        }
     }
 
     #[test]
