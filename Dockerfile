@@ -9,12 +9,12 @@
 #     --build-arg REVISION=$(git rev-parse HEAD) -t REGISTRY/kinetail:0.1.0 --push .
 #
 # Dependencies are those of Cargo.lock, and Rust's version stands here. The image that the result goes into has no versions: its tag
-# moves with the security updates of Debian 12. For images that can be rebuilt to the byte, name both base images by digest
+# moves with the security updates of Debian 13. For images that can be rebuilt to the byte, name both base images by digest
 # (`docker buildx imagetools inspect IMAGE`), set SOURCE_DATE_EPOCH, and build each on a machine of its architecture, where nothing
 # is installed beside the base.
 
 # The compiler runs on the machine that builds, whatever machine the image is for: nothing is emulated.
-FROM --platform=$BUILDPLATFORM rust:1.95.0-slim-bookworm AS rust
+FROM --platform=$BUILDPLATFORM rust:1.95.0-slim-trixie AS rust
 # Writes the list of crates into the binary.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cargo install --locked --version 0.7.7 cargo-auditable
@@ -51,7 +51,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     && install -d -m 0700 /image/var/lib/kinetail
 
 # glibc, libgcc, CA certificates and a user without a name in any group of the host: no shell, no packages.
-FROM gcr.io/distroless/cc-debian12:nonroot
+FROM gcr.io/distroless/cc-debian13:nonroot
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="kinetail" \

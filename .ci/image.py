@@ -25,9 +25,19 @@ import toolchain
 
 # Debian's name of an architecture, and Rust's.
 CPUS = {"amd64": "x86_64", "arm64": "aarch64"}
-# What gcr.io/distroless/cc-debian12 has of libraries: libc6, libgcc-s1, libstdc++6, libgomp1 and libssl3.
+# What gcr.io/distroless/cc-debian13 has of libraries: libc6, libgcc-s1, libstdc++6, libgomp1 and libssl3t64.
 LIBRARIES = r"ld-linux|lib(c|m|dl|rt|pthread|util|resolv|gcc_s|stdc\+\+|gomp|ssl|crypto)\.so"
+# A binary that one Debian's libc is linked to may not start with an older one's.
+DEBIANS = {"bookworm": "12", "trixie": "13"}
 UNOPTIMISED = {"OPT_LEVEL": "0", "LTO": "off", "CODEGEN_UNITS": "16"}
+
+
+def check_debian(text):
+    """Both base images are of one Debian."""
+    built = re.search(r"rust:[\d.]+-slim-(\w+)", text)
+    runs = re.search(r"distroless/cc-debian(\d+)", text)
+    if not (built and runs and DEBIANS.get(built[1]) == runs[1]):
+        sys.exit("Dockerfile: the binary is built on another Debian than the one that it runs on")
 
 
 def script(text, build):
@@ -113,6 +123,7 @@ def ignored():
 def main():
     text = pathlib.Path("Dockerfile").read_text(encoding="utf-8")
     check_labels(dockerfile.labels(text))
+    check_debian(text)
     if os.geteuid() != 0:
         if os.environ.get("CI"):
             sys.exit("only root can make a copy of this machine's root")

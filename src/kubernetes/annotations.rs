@@ -20,10 +20,12 @@ pub enum Wish {
     Parser,
     /// Lines are joined.
     Multiline,
+    /// Lines are left out unless `exclude` says `"false"`. It has no annotation of its own.
+    OptIn,
 }
 
 impl Wish {
-    /// All of them.
+    /// Those that annotations are called by.
     pub const ALL: [Wish; 3] = [Wish::Exclude, Wish::Parser, Wish::Multiline];
     /// What is counted where it cannot be said which of them was meant.
     pub const UNKNOWN: &str = "unknown";
@@ -34,6 +36,7 @@ impl Wish {
             Wish::Exclude => "exclude",
             Wish::Parser => "parser",
             Wish::Multiline => "multiline",
+            Wish::OptIn => "opt_in",
         }
     }
 }

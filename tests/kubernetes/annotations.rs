@@ -57,6 +57,27 @@ async fn a_pod_leaves_its_lines_out_where_a_route_lets_it_and_they_are_counted()
 }
 
 #[tokio::test]
+async fn where_a_route_asks_for_it_only_pods_that_opt_in_are_sent() {
+    let node = Node::with("1h", "").await;
+    let (other, partly) = (Container::of_pod("other"), Container::of_pod("partly"));
+    node.api.pod(&node.pod().annotation("kinetail.io/exclude", "false"));
+    node.api.pod(&PodObject::of(&other));
+    node.api.pod(&PodObject::of(&partly).annotation("kinetail.io/exclude_stderr", "false"));
+    let writer = |pod| Writer::container(&node.scene.root(), pod, Format::Crio);
+    let (mut log, mut second, mut third) = (node.log(), writer(&other), writer(&partly));
+    say(&mut log, 1, "stdout", "sent");
+    say(&mut second, 2, "stdout", "left out");
+    say(&mut third, 3, "stdout", "left out, too");
+    say(&mut third, 4, "stderr", "sent as well");
+    let agent = Agent::start(&with(&node, "annotations: [opt_in]"), &node.scene.root());
+    until(async || agent.metric(EXCLUDED).await == 2.0).await;
+    let texts: Vec<Value> =
+        records(&node, ARCHIVE, 2).await.into_iter().map(|record| record["log"].clone()).collect();
+    assert_eq!(texts, ["sent", "sent as well"]);
+    agent.terminate().await;
+}
+
+#[tokio::test]
 async fn a_route_that_does_not_let_pods_speak_keeps_what_another_leaves_out() {
     let node = Node::with("1h", "").await;
     node.api.pod(&node.pod().annotation("kinetail.io/exclude", "true"));

@@ -65,7 +65,7 @@ async fn records_carry_what_the_api_tells_of_their_pod() {
 async fn the_owner_is_the_deployment_and_not_its_replica_set_and_others_are_themselves() {
     let node = Node::with("1h", "").await;
     let other = Container::of_pod("db-0");
-    node.api.pod(&node.pod());
+    node.api.pod(&node.pod().annotation("example.com/cost-centre", "42"));
     node.api.pod(&PodObject { owner: ("StatefulSet".into(), "db".into()), ..PodObject::of(&other) });
     let (mut log, mut second) =
         (node.log(), Writer::container(&node.scene.root(), &other, Format::Containerd));
@@ -75,6 +75,7 @@ async fn the_owner_is_the_deployment_and_not_its_replica_set_and_others_are_them
     for (pod, kind, name) in [(&node.web, "Deployment", "web"), (&other, "StatefulSet", "db")] {
         let told = &node.told(pod, 1).await[0];
         assert_eq!((&told["owner_kind"], &told["owner_name"]), (&json!(kind), &json!(name)));
+        assert_eq!(told.get("annotations"), None, "nobody asked for them");
     }
     agent.terminate().await;
 }

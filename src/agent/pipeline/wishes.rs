@@ -203,10 +203,14 @@ impl Pipeline {
             self.pods.refuse(pod, Wish::UNKNOWN, name, value, &why);
         }
         for stream in Stream::ALL {
-            if self.plans[route].own.allows(Wish::Exclude)
+            let own = &self.plans[route].own;
+            let unless_said = own.allows(Wish::OptIn);
+            chosen.excluded[stream as usize] = unless_said;
+            if (unless_said || own.allows(Wish::Exclude))
                 && let Some(said) = facts.said(Wish::Exclude, &pod.container, stream)
             {
-                chosen.excluded[stream as usize] = self.understood(pod, &said, exclude).unwrap_or(false);
+                chosen.excluded[stream as usize] =
+                    self.understood(pod, &said, exclude).unwrap_or(unless_said);
             }
             if self.plans[route].own.allows(Wish::Parser)
                 && let Some(said) = facts.said(Wish::Parser, &pod.container, stream)

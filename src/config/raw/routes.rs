@@ -140,6 +140,8 @@ pub(crate) enum WishName {
     Parser,
     /// which stack traces are joined: `kinetail.io/multiline`
     Multiline,
+    /// that lines are kept: those of other pods are left out; `kinetail.io/exclude: "false"`
+    OptIn,
 }
 
 impl From<WishName> for Wish {
@@ -148,6 +150,7 @@ impl From<WishName> for Wish {
             WishName::Exclude => Wish::Exclude,
             WishName::Parser => Wish::Parser,
             WishName::Multiline => Wish::Multiline,
+            WishName::OptIn => Wish::OptIn,
         }
     }
 }
