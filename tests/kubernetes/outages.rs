@@ -1,5 +1,7 @@
 //! Whatever befalls the API costs no line and no long wait.
 
+use std::fs;
+
 use hyper::StatusCode;
 use serde_json::json;
 
@@ -173,6 +175,26 @@ async fn who_may_not_ask_is_told_what_to_do_and_records_go_on() {
     assert_eq!(node.told(&node.web, 2).await[0]["pod_name"], node.web.pod);
     let said = agent.logged("kubernetes_api_unavailable").await;
     assert!(said.contains("ClusterRole"), "{said}");
+    agent.terminate().await;
+}
+
+#[tokio::test]
+async fn the_token_that_kubelet_exchanged_is_read_again() {
+    let node = Node::with("1h", "").await;
+    node.api.pod(&node.pod());
+    let mut log = node.log();
+    log.lines(1);
+    let agent = node.scene.start().await;
+    node.told(&node.web, 1).await;
+    node.api.accept_only("the-next-token");
+    agent.logged("kubernetes_api_unavailable").await;
+    fs::write(node.scene.root().join("token"), "the-next-token").expect("the token is written");
+    // The client believes what it read for a minute.
+    until(async || agent.metric("kinetail_kubernetes_api_up").await == 1.0).await;
+    let late = Container::of_pod("late");
+    node.api.pod(&PodObject::of(&late));
+    Writer::container(&node.scene.root(), &late, Format::Containerd).lines(1);
+    assert_eq!(node.told(&late, 1).await[0]["owner_name"], "web");
     agent.terminate().await;
 }
 

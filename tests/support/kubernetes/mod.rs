@@ -18,8 +18,8 @@ use super::endpoint::{Certificates, patiently};
 
 /// The node that tests are on.
 pub const NODE: &str = "node-1";
-/// What the agent must say to be answered.
-pub const TOKEN: &str = "a-service-accounts-token";
+/// What the agent must say to be answered, until [`Api::accept_only`] says otherwise.
+const TOKEN: &str = "a-service-accounts-token";
 
 /// The API server. Ends when dropped.
 pub struct Api {
@@ -39,6 +39,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
+    token: String,
     version: u64,
     /// Changes of this version and before are forgotten.
     forgotten: u64,
@@ -127,7 +128,7 @@ impl Api {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let shared = Arc::new(Shared {
-            state: Mutex::new(State { version: 1000, ..State::default() }),
+            state: Mutex::new(State { token: TOKEN.into(), version: 1000, ..State::default() }),
             changes: watch::Sender::new(0),
             cuts: watch::Sender::new(0),
         });
@@ -248,6 +249,12 @@ impl Api {
     /// Watches tell nothing, though no connection breaks, or they tell again.
     pub fn silence(&self, silent: bool) {
         self.shared.change(|state| state.silent = silent);
+    }
+
+    /// Another token counts from now on, as when the one before has expired; connections that were opened with that end.
+    pub fn accept_only(&self, token: &str) {
+        self.shared.change(|state| state.token = token.into());
+        self.cut();
     }
 
     /// Requests for a resource are refused.

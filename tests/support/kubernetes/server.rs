@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use super::{Request, Shared, TOKEN};
+use super::{Request, Shared};
 
 type Answer = Response<BoxBody<Bytes, Infallible>>;
 
@@ -79,7 +79,7 @@ async fn answer(request: HttpRequest<Incoming>, shared: Arc<Shared>) -> Result<A
     while shared.state().held {
         changes.changed().await.expect("the sender lives as long as the server");
     }
-    if header("authorization") != format!("Bearer {TOKEN}") {
+    if header("authorization") != format!("Bearer {}", shared.state().token) {
         return Ok(status(StatusCode::UNAUTHORIZED, "Unauthorized"));
     }
     let mut parts = asked.path.trim_start_matches("/api/v1/").split('/');
