@@ -9,8 +9,11 @@ use std::path::Path;
 
 use tokio::sync::Mutex;
 
+use serde_json::json;
 use support::endpoint::{Fault, Gate, Rule};
-use support::process::MemoryWatch;
+use support::kubernetes::{Api, PodObject};
+use support::logs::{Container, Format, Writer};
+use support::process::{MemoryWatch, until};
 use support::scene::{ARCHIVE, AUDIT, Scene};
 
 const MIB: u64 = 1 << 20;
@@ -162,5 +165,37 @@ async fn open_groups(scene: Scene, open: &str, whole: &str) {
     let ended: Vec<&str> = texts.filter(|text| *text != SEEN).collect();
     assert_eq!(ended.len(), 20);
     assert!(ended.iter().all(|text| *text == whole));
+    agent.terminate().await;
+}
+
+#[tokio::test]
+async fn what_the_api_tells_of_a_large_cluster_takes_little_memory() {
+    let _alone = ALONE.lock().await;
+    let api = Api::start().await;
+    let text = "x".repeat(60);
+    for number in 0..5000 {
+        let labels: serde_json::Map<String, serde_json::Value> =
+            (0..10).map(|label| (format!("example.com/label-{label}"), json!(text))).collect();
+        let name = format!("team-{number}");
+        api.put("namespaces", json!({"metadata": {"name": name, "uid": name, "labels": labels}}));
+    }
+    for number in 0..250 {
+        let pod = PodObject::of(&Container::of_pod(&format!("web-{number}")));
+        api.pod(&pod.label("team", &text).annotation("example.com/manifest", &"y".repeat(32 << 10)));
+    }
+    let scene =
+        scene(Scene::plain().await, "pods/*/app/*.log", "cri").setting("admin: {listen: '127.0.0.1:0'}");
+    let asked = api.config(&scene.root().join("token"), "annotations: [example.com/*]");
+    let scene = scene.setting(&asked);
+    Writer::container(&scene.root(), &Container::of_pod("web-0"), Format::Crio).lines(1);
+    let agent = scene.start().await;
+    let memory = MemoryWatch::of(agent.process());
+    until(async || agent.metric("kinetail_kubernetes_api_up").await == 1.0).await;
+    let watched =
+        |request: &support::kubernetes::Request| request.is_watch() && request.path.ends_with("namespaces");
+    api.asked("namespaces are watched", |requests| requests.iter().any(watched)).await;
+    until(async || agent.metric("kinetail_kubernetes_pods").await == 250.0).await;
+    let most = memory.most();
+    assert!(most < BOUND, "{most} bytes");
     agent.terminate().await;
 }
