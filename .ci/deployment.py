@@ -87,7 +87,7 @@ def check_container(container, pod, config):
     ending = drain * (2 if last_read else 1)
     expect(grace >= ending + ENDING, f"a grace period of {grace} s leaves no {ENDING} s after drain_timeout, {ending:g} s in all")
     short_lived = [m["mountPath"] for m in container["volumeMounts"] for v in pod["volumes"] if v["name"] == m["name"] and "emptyDir" in v]
-    for pattern in (pattern for route in config["routes"] for pattern in route["files"]):
+    for pattern in (pattern for route in config["routes"] for pattern in listed(route.get("files", []))):
         goes = any(under(pattern, folder) for folder in short_lived)
         expect(last_read or not goes, f"{pattern} goes with the pod, and tail.read_on_stop is off")
 
