@@ -148,6 +148,9 @@ def main():
     runner, binary, owner = shlex.split(sys.argv[1]), sys.argv[2], sys.argv[3]
     user, group = map(int, owner.split(":"))
     follow(runner, binary, user, group)
+    if "EMULATE_TESTS" not in os.environ:
+        print("-- left out: unit tests, and a kernel with larger pages; set EMULATE_TESTS for these ten minutes", flush=True)
+        return
     tests = built_tests()
     run_tests(runner, tests)
     if os.environ["TARGETARCH"] == "arm64":
