@@ -46,6 +46,7 @@ pub struct Metrics {
     pub(super) memory: Gauge,
     pub(super) up: Gauge,
     pub(super) refused: Counter,
+    pub(super) namespaces_refused: Counter,
     pub(super) annotations_left_out: Counter,
     lists: Family<ByResource, Counter>,
     failures: Family<ByResource, Counter>,
@@ -102,6 +103,11 @@ impl Metrics {
             "pods_refused",
             "Times that a pod's metadata was not kept because of kubernetes.max_pods or kubernetes.max_memory",
             self.refused.clone(),
+        );
+        sub.register(
+            "namespaces_refused",
+            "Times that a namespace's labels were not kept because those of all would take half of kubernetes.max_memory",
+            self.namespaces_refused.clone(),
         );
         sub.register(
             "annotations_left_out",

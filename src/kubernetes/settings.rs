@@ -24,7 +24,7 @@ pub struct KubernetesSettings {
     pub keep_deleted: Duration,
     /// The most pods that are known at once, deleted ones among them.
     pub max_pods: usize,
-    /// The most memory for what is known.
+    /// The most memory for what is known of pods and namespaces, the latter half of it at most.
     pub max_memory: ByteSize,
     /// Whether somebody asks what pods say of their logs.
     pub wishes: bool,

@@ -2,8 +2,9 @@
 //!
 //! What must hold:
 //!
-//! - It takes no more than `max_pods` and `max_memory`. Where there is no room, the pods that were deleted longest ago go
-//!   first; a pod for which there is still none is not kept, and its records have what the path tells.
+//! - It takes no more than `max_pods` and `max_memory`, and namespaces no more than half of the latter. Where there is no
+//!   room, the pods that were deleted longest ago go first; a pod for which there is still none is not kept, and its records
+//!   have what the path tells.
 //! - A deleted pod stays known for `keep_deleted`: what it wrote last is read after it is gone. An outage of the API
 //!   deletes nothing.
 //! - A pod is found by the UID in its log's path; a static pod by the hash of its configuration, which its path has in the
@@ -281,7 +282,16 @@ impl PodStore {
 
     /// The labels of a namespace; none where it is gone.
     pub(super) fn namespace(&self, name: &str, labels: Option<Names>) {
-        self.change(|state, stamp| state.namespace(name, labels, stamp));
+        let refused = self.change(|state, stamp| state.namespace(name, labels, stamp));
+        if let Err(settings) = refused {
+            self.0.metrics.namespaces_refused.inc();
+            if let Some(settings) = settings {
+                warn!(event = "namespace_metadata_refused", namespace = name, max_memory = %settings.max_memory,
+                    "the labels of the namespace {name:?} are not kept: those of all namespaces would take more than half of \
+                     kubernetes.max_memory; records of its pods have none. Raise it, or keep fewer of the labels \
+                     (kubernetes.namespace_labels)");
+            }
+        }
     }
 
     /// The namespaces that there are.
@@ -289,7 +299,7 @@ impl PodStore {
         self.change(|state, stamp| {
             let gone: Vec<String> =
                 state.namespaces.keys().filter(|name| !there.contains(*name)).cloned().collect();
-            gone.iter().for_each(|name| state.namespace(name, None, stamp));
+            gone.iter().for_each(|name| state.forget_namespace(name));
             state.expects_namespaces = false;
         });
         self.0.metrics.listed("namespaces");

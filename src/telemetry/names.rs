@@ -39,6 +39,7 @@ pub const NAMES: &[&str] = &[
     "kinetail_kubernetes_pods",
     "kinetail_kubernetes_memory_bytes",
     "kinetail_kubernetes_pods_refused_total",
+    "kinetail_kubernetes_namespaces_refused_total",
     "kinetail_kubernetes_annotations_left_out_total",
     "kinetail_kubernetes_files_total",
     "kinetail_kubernetes_files_waiting",

@@ -26,7 +26,7 @@ pub(crate) struct Kubernetes {
     /// The most pods that are known at once, deleted ones among them. The longest deleted go first.
     #[schemars(range(min = 1, max = 100_000))]
     pub(crate) max_pods: u32,
-    /// The most memory for what is known of pods and namespaces.
+    /// The most memory for what is known of pods and namespaces. Namespaces take half of it at most.
     #[schemars(extend("x-limits" = {"min": "64KiB", "max": "4GiB"}))]
     pub(crate) max_memory: Size,
     /// Labels of the pod that records carry as `kubernetes.labels`: patterns of their names; `[]` for none.

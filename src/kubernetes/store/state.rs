@@ -31,8 +31,12 @@ pub(super) struct State {
     pub(super) asked: HashMap<(String, String), Instant>,
     /// Since when somebody waits and the API has told of no pod.
     pub(super) silent: Option<Instant>,
+    /// What pods and namespaces take of `max_memory`.
     pub(super) bytes: usize,
+    /// What namespaces take of it.
+    of_namespaces: usize,
     refusing: bool,
+    refusing_namespaces: bool,
     /// What a list that is under way has given so far.
     pub(super) listed: HashSet<String>,
 }
@@ -46,6 +50,9 @@ pub(super) struct Kept {
     pub(super) deleted: Option<Instant>,
     pub(super) stamp: u64,
 }
+
+/// There is no room. Has the settings where nothing of the kind was refused since there was room the last time.
+pub(super) type Refused = Option<Arc<KubernetesSettings>>;
 
 /// How things are with the API.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,8 +103,8 @@ impl State {
         Some(since.min(silent) + wait).filter(|until| now < *until)
     }
 
-    /// Keeps a pod where there is room. The error has the settings where this is the first that is refused.
-    pub(super) fn put(&mut self, facts: PodFacts, stamp: u64) -> Result<(), Option<Arc<KubernetesSettings>>> {
+    /// Keeps a pod where there is room.
+    pub(super) fn put(&mut self, facts: PodFacts, stamp: u64) -> Result<(), Refused> {
         let Some(settings) = self.settings.clone() else { return Ok(()) };
         if let Some(kept) = self.pods.get_mut(&facts.uid)
             && *kept.facts == facts
@@ -109,7 +116,7 @@ impl State {
         let labels = Arc::new(facts.labels.clone());
         let first_labels = self.forget(&uid).map_or(labels, |before| before.first_labels);
         let bytes = facts.weight() + weight_of(&first_labels);
-        let max = usize::try_from(settings.max_memory.0).unwrap_or(usize::MAX);
+        let max = most(&settings);
         while self.pods.len() >= settings.max_pods || self.bytes + bytes > max {
             let deleted = self.pods.iter().filter_map(|(uid, kept)| Some((kept.deleted?, uid)));
             let Some((_, oldest)) = deleted.min() else {
@@ -153,19 +160,36 @@ impl State {
         gone.iter().for_each(|uid| drop(self.forget(uid)));
     }
 
-    pub(super) fn namespace(&mut self, name: &str, labels: Option<Names>, stamp: u64) {
-        let Some(settings) = &self.settings else { return };
+    /// Keeps the labels of a namespace, or forgets them. They may take half of the memory, so that a cluster of very many
+    /// namespaces leaves room for this node's pods.
+    pub(super) fn namespace(&mut self, name: &str, labels: Option<Names>, stamp: u64) -> Result<(), Refused> {
+        let Some(settings) = self.settings.clone() else { return Ok(()) };
         if labels.as_ref() == self.namespaces.get(name).map(|(labels, _)| &**labels) {
-            return;
+            return Ok(());
         }
-        if let Some((before, _)) = self.namespaces.remove(name) {
-            self.bytes = self.bytes.saturating_sub(weight_of(&before) + name.len());
-        }
-        let Some(labels) = labels else { return };
+        self.forget_namespace(name);
+        let Some(labels) = labels else { return Ok(()) };
         let weight = weight_of(&labels) + name.len();
-        if self.bytes + weight <= usize::try_from(settings.max_memory.0).unwrap_or(usize::MAX) {
-            self.bytes += weight;
-            self.namespaces.insert(name.to_owned(), (Arc::new(labels), stamp));
+        let max = most(&settings);
+        if self.of_namespaces + weight > max / 2 || self.bytes + weight > max {
+            let first = !std::mem::replace(&mut self.refusing_namespaces, true);
+            return Err(first.then_some(settings));
+        }
+        self.refusing_namespaces = false;
+        (self.bytes, self.of_namespaces) = (self.bytes + weight, self.of_namespaces + weight);
+        self.namespaces.insert(name.to_owned(), (Arc::new(labels), stamp));
+        Ok(())
+    }
+
+    pub(super) fn forget_namespace(&mut self, name: &str) {
+        if let Some((labels, _)) = self.namespaces.remove(name) {
+            let weight = weight_of(&labels) + name.len();
+            (self.bytes, self.of_namespaces) = (self.bytes - weight, self.of_namespaces - weight);
         }
     }
+}
+
+/// `max_memory` in bytes.
+fn most(settings: &KubernetesSettings) -> usize {
+    usize::try_from(settings.max_memory.0).unwrap_or(usize::MAX)
 }

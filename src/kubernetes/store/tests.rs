@@ -110,6 +110,24 @@ fn what_is_known_takes_no_more_than_max_memory() {
 }
 
 #[test]
+fn the_labels_of_very_many_namespaces_leave_half_of_the_memory_to_pods() {
+    let one = (facts("1").weight() + weight_of(&facts("1").labels)) as u64;
+    let store = store_of(KubernetesSettings { max_pods: 1000, max_memory: ByteSize(one * 20), ..settings() });
+    let name = |number: usize| format!("namespace-{number:04}");
+    let labels = || Some(names(&[("a", "b")]));
+    (0..1000).for_each(|number| store.namespace(&name(number), labels()));
+    let kept = store.state().namespaces.len();
+    assert!(kept > 0 && store.state().bytes as u64 <= one * 10);
+    assert_eq!(store.metrics().namespaces_refused.get(), 1000 - kept as u64);
+    (0..10).for_each(|uid| store.put(facts(&uid.to_string())));
+    assert_eq!((store.metrics().pods.get(), store.metrics().refused.get()), (10, 0));
+    // One that goes makes room for another.
+    store.namespace(&name(0), None);
+    store.namespace(&name(2000), labels());
+    assert!(store.state().namespaces.contains_key(&name(2000)));
+}
+
+#[test]
 fn a_static_pod_is_found_by_the_hash_in_its_path() {
     let store = store_of(settings());
     let hash = "9d1f0b3c0a7e4f58b6d2c1a0e9f8d7c6";
