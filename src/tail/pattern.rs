@@ -119,6 +119,33 @@ impl Pattern {
             depth => self.folders.get(depth - 1).is_some_and(|matcher| matcher.is_match(folder)),
         }
     }
+
+    /// Whether a file could match both, as far as the texts before and after the wildcards of each folder tell. True where
+    /// they do not.
+    pub fn may_meet(&self, other: &Self) -> bool {
+        let (here, there) = (split_components(&self.text), split_components(&other.text));
+        let spans = |part: &&str| part.contains('/') || part.contains("**");
+        let known = |parts: &[&str]| parts.iter().position(spans).unwrap_or(parts.len());
+        let (of_here, of_there) = (known(&here), known(&there));
+        let fixed_depth = of_here == here.len() && of_there == there.len();
+        (!fixed_depth || here.len() == there.len())
+            && here[..of_here].iter().zip(&there[..of_there]).all(|(one, other)| parts_may_meet(one, other))
+    }
+}
+
+/// Whether a name could match both of these components: what they begin and end with agrees as far as both say it.
+fn parts_may_meet(one: &str, other: &str) -> bool {
+    let ((begin, end), (other_begin, other_end)) = (fixed(one), fixed(other));
+    (begin.starts_with(other_begin) || other_begin.starts_with(begin))
+        && (end.ends_with(other_end) || other_end.ends_with(end))
+}
+
+/// What a component begins with, before its first wildcard, and what it ends with, after its last one.
+fn fixed(part: &str) -> (&str, &str) {
+    const WILD: [char; 7] = ['*', '?', '[', ']', '{', '}', '\\'];
+    let begin = part.find(WILD).map_or(part, |at| &part[..at]);
+    let end = part.rfind(WILD).map_or(part, |at| &part[at + 1..]);
+    (begin, end)
 }
 
 fn depth_of(path: &Path) -> usize {
@@ -203,6 +230,25 @@ mod tests {
             ("/srv/a/logs/x/y/z", true),
         ] {
             assert_eq!(deep.may_match_below(Path::new(folder)), walked, "{folder}");
+        }
+    }
+
+    #[test]
+    fn patterns_meet_unless_the_texts_in_them_or_their_depth_differ() {
+        for (one, other, meet) in [
+            ("/var/log/pods/*/*/*.log", "/var/log/pods/*/*/*.log", true),
+            ("/var/log/pods/shop_*/*/*.log", "/var/log/pods/{kube,kube-*}_*/*/*.log", true),
+            ("/var/log/pods/shop_*/*/*.log", "/var/log/pods/shop_web*/*/*.log", true),
+            ("/var/log/pods/shop_*/*/*.log", "/var/log/pods/kube-*/*/*.log", false),
+            ("/var/log/pods/*/*/*.log", "/var/log/pods/*/*/*.txt", false),
+            ("/var/log/*.log", "/var/log/*/*.log", false),
+            ("/var/log/**/*.log", "/var/log/*/*.log", true),
+            ("/var/log/a/**/*.log", "/var/log/b/*.log", false),
+            ("/var/{log/a,lib/b}/*.log", "/var/log/a/x.log", true),
+            ("/var/log/x.log", "/srv/x.log", false),
+        ] {
+            let (one, other) = (pattern(one), pattern(other));
+            assert_eq!((one.may_meet(&other), other.may_meet(&one)), (meet, meet), "{one:?} {other:?}");
         }
     }
 

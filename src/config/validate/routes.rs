@@ -1,7 +1,6 @@
 //! `routes`: names that must differ, destinations that must exist.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Validator;
@@ -220,25 +219,19 @@ impl Validator<'_> {
         if route.go_on && index + 1 == all.len() {
             self.warn(&path.key("continue"), "has no meaning in the last route, which no other follows");
         }
-        let bases = |route: &raw::Route| -> Vec<PathBuf> {
-            route
-                .files
-                .iter()
-                .flat_map(raw::OneOrMany::iter)
-                .map(|(_, glob)| glob.0.base().to_owned())
-                .collect()
+        let patterns = |route: &raw::Route| -> Vec<Pattern> {
+            route.files.iter().flat_map(raw::OneOrMany::iter).map(|(_, glob)| glob.0.clone()).collect()
         };
-        let here = bases(route);
+        let here = patterns(route);
         let before = all[..index].iter().enumerate().filter_map(|(at, before)| Some((at, before.as_ref()?)));
         for (at, before) in before.filter(|(_, before)| before.go_on) {
-            let near = bases(before)
-                .iter()
-                .any(|other| here.iter().any(|base| base.starts_with(other) || other.starts_with(base)));
+            let meet =
+                patterns(before).iter().any(|other| here.iter().any(|pattern| pattern.may_meet(other)));
             let as_said = |route: &raw::Route| {
                 let raw::Route { format, multiline, start_at, skip_header_lines, rate_limit, .. } = route;
                 format!("{format:?} {multiline:?} {start_at:?} {skip_header_lines} {rate_limit:?}")
             };
-            if near && as_said(before) != as_said(route) {
+            if meet && as_said(before) != as_said(route) {
                 let message = format!(
                     "reads files otherwise than routes[{at}], which looks further (`continue: true`): what routes[{at}] \
                      takes, too, is read as that says; let `format`, `multiline`, `start_at`, `skip_header_lines` and \
