@@ -5,7 +5,6 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -116,11 +115,7 @@ impl Running<'_> {
 
     /// Waits until one of its metrics is so large.
     pub(crate) async fn counts(&self, name: &str, least: u64) {
-        let counted = async {
-            while self.metric(name) < least {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
+        let counted = until(async || self.metric(name) >= least);
         patiently(|| format!("{name} of {least}\n{}", self.process.lines().join("\n")), counted).await;
     }
 
