@@ -61,6 +61,8 @@ pub struct ContainerFacts {
     pub image_id: Option<String>,
     /// The id of its last start, without the runtime's name.
     pub id: Option<String>,
+    /// The id of the start before that.
+    pub id_before: Option<String>,
     /// How often it was started again before that.
     pub restarts: u32,
 }
@@ -116,7 +118,7 @@ impl PodFacts {
         let own = self.namespace.len() + self.name.len() + 3 * self.uid.len() + 4 * ENTRY;
         let owner = self.owner.as_ref().map_or(0, |owner| owner.kind.len() + owner.name.len());
         let container = |container: &ContainerFacts| {
-            let texts = [&container.image, &container.image_id, &container.id];
+            let texts = [&container.image, &container.image_id, &container.id, &container.id_before];
             let texts: usize = texts.into_iter().flatten().map(String::len).sum();
             container.name.len() + texts + 2 * ENTRY
         };
@@ -147,15 +149,24 @@ impl ContainerFacts {
     fn of(container: Container, status: Option<ContainerStatus>) -> Self {
         let some = |text: String| (!text.is_empty()).then_some(text);
         let status = status.unwrap_or_default();
-        let id = status.container_id.and_then(some);
-        let id = id.map(|id| id.split_once("://").map_or(id.clone(), |(_, id)| id.to_owned()));
+        let id = |with_runtime: Option<String>| {
+            let id = with_runtime.and_then(some)?;
+            Some(id.split_once("://").map_or(id.clone(), |(_, id)| id.to_owned()))
+        };
+        let before = status.last_state.terminated.unwrap_or_default();
         Self {
             name: container.name,
             image: some(status.image).or(container.image),
             image_id: some(status.image_id),
-            id,
+            id: id(status.container_id),
+            id_before: id(before.container_id),
             restarts: status.restart_count,
         }
+    }
+
+    /// Whether one of its starts that are known had this id.
+    pub(super) fn had(&self, id: &str) -> bool {
+        [&self.id, &self.id_before].into_iter().flatten().any(|known| known == id)
     }
 }
 
@@ -225,6 +236,7 @@ mod tests {
                 "containerStatuses": [{
                     "name": "app", "image": "registry/shop:1", "imageID": "registry/shop@sha256:ab",
                     "containerID": "cri-o://0123", "restartCount": 2, "ready": true, "state": {},
+                    "lastState": {"terminated": {"exitCode": 1, "containerID": "cri-o://4567"}},
                 }],
                 "initContainerStatuses": [{"name": "init", "image": "", "imageID": "", "restartCount": 0}],
             },
@@ -238,6 +250,8 @@ mod tests {
         assert_eq!(image("new"), (Some("new:1"), None, None));
         assert_eq!(image("init"), (Some("init:1"), None, None));
         assert_eq!(facts.containers[0].restarts, 2);
+        assert!(["0123", "4567"].into_iter().all(|id| facts.containers[0].had(id)));
+        assert!(!facts.containers[0].had("89ab") && !facts.containers[1].had("0123"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! The pods of this node are listed once, from the API server's cache (`resourceVersion=0`), and watched from there on
 //! with bookmarks, so that a lost connection goes on where it ended. Where the API has forgotten that place (410 Gone) they
-//! are listed anew. Of namespaces only the metadata are asked for. The node is asked for now and then: nobody has to be
+//! are listed anew; so they are, now and then, as long as there is room again for one that had found none. Of namespaces only the metadata are asked for. The node is asked for now and then: nobody has to be
 //! allowed to watch nodes.
 //!
 //! kube's `watcher` does the listing and watching. Its reflector is not used: that forgets a pod in the moment in which it
@@ -21,7 +21,7 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Config};
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tower::util::MapResponseLayer;
 
 use super::facts::{Names, chosen};
@@ -37,7 +37,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(WATCH as u64 + 10);
 /// Between two looks at the node's labels.
 const NODE: Duration = Duration::from_secs(600);
-/// Between two looks for pods that were deleted too long ago.
+/// Between two looks for pods that were deleted too long ago, and for room that came free.
 const TIDY: Duration = Duration::from_secs(30);
 
 /// Keeps the store as the API tells, by the settings that count now. Ends with whoever changes them.
@@ -132,18 +132,25 @@ fn from_cache() -> watcher::Config {
 async fn pods(store: &PodStore, client: &Client, settings: &KubernetesSettings, node: &str, link: &Link) {
     let api: Api<PodObject> = Api::all(client.clone());
     let config = from_cache().fields(&format!("spec.nodeName={node}"));
-    let mut events = pin!(watcher::watcher(api, config));
+    let mut events = pin!(watcher::watcher(api.clone(), config.clone()));
+    let mut listing = Listing::default();
+    let mut tidy = interval(TIDY);
+    tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let event = tokio::select! {
             event = events.next() => event,
-            () = sleep(TIDY) => {
+            _ = tidy.tick() => {
                 store.expire(Instant::now());
+                // A pod that found no room is told of by nobody else until it changes.
+                if !listing.is_under_way() && store.has_room_again() {
+                    events.set(watcher::watcher(api.clone(), config.clone()));
+                }
                 continue;
             }
         };
         match event {
             None => return,
-            Some(Ok(event)) => tell(store, settings, event),
+            Some(Ok(event)) => tell(store, settings, &mut listing, event),
             // No failure: they are listed anew.
             Some(Err(error)) if is_gone(&error) => return,
             Some(Err(error)) => {
@@ -157,17 +164,51 @@ async fn pods(store: &PodStore, client: &Client, settings: &KubernetesSettings, 
     }
 }
 
-fn tell(store: &PodStore, settings: &KubernetesSettings, event: Event<PodObject>) {
+/// What a list that is under way has given so far. What is told beside lists is not noted: there is no end of it.
+#[derive(Default)]
+struct Listing(Option<HashSet<String>>);
+
+impl Listing {
+    fn begins(&mut self) {
+        self.0 = Some(HashSet::new());
+    }
+
+    fn gives(&mut self, name: Option<&String>) {
+        if let Some(listed) = &mut self.0 {
+            listed.extend(name.cloned());
+        }
+    }
+
+    fn is_under_way(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// All that it gave; none where no list was under way.
+    fn ends(&mut self) -> Option<HashSet<String>> {
+        self.0.take()
+    }
+}
+
+fn tell(store: &PodStore, settings: &KubernetesSettings, listing: &mut Listing, event: Event<PodObject>) {
+    let keep = |pod: PodObject| {
+        let wanted = |name: &str| settings.keeps_annotation(name);
+        if let Some((facts, left_out)) = PodFacts::of(pod, wanted) {
+            store.metrics().annotations_left_out.inc_by(left_out);
+            store.put(facts);
+        }
+    };
     match event {
-        Event::Init => store.list_begins(),
-        Event::InitApply(pod) | Event::Apply(pod) => {
-            let wanted = |name: &str| settings.keeps_annotation(name);
-            if let Some((facts, left_out)) = PodFacts::of(pod, wanted) {
-                store.metrics().annotations_left_out.inc_by(left_out);
-                store.put(facts);
+        Event::Init => listing.begins(),
+        Event::InitApply(pod) => {
+            listing.gives(pod.metadata.uid.as_ref());
+            keep(pod);
+        }
+        Event::Apply(pod) => keep(pod),
+        Event::InitDone => {
+            if let Some(there) = listing.ends() {
+                store.pods(&there, Instant::now());
             }
         }
-        Event::InitDone => store.list_ends(Instant::now()),
         Event::Delete(pod) => {
             if let Some(uid) = pod.metadata.uid {
                 store.delete(&uid, Instant::now());
@@ -181,32 +222,53 @@ async fn namespaces(store: &PodStore, client: &Client, settings: &KubernetesSett
     let api: Api<PartialObjectMeta<Namespace>> = Api::all(client.clone());
     let mut events = pin!(watcher::watcher(api, from_cache()));
     let link = Link::aside(store.clone());
-    let wanted = |labels: Option<Names>| -> Names {
-        let labels = labels.unwrap_or_default();
-        chosen(&labels, &settings.fields.namespace_labels)
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect()
-    };
-    let mut there = HashSet::new();
+    let mut listing = Listing::default();
     while let Some(event) = events.next().await {
         match event {
-            Ok(Event::Init) => there.clear(),
-            Ok(Event::InitApply(namespace) | Event::Apply(namespace)) => {
-                let Some(name) = namespace.metadata.name else { continue };
-                store.namespace(&name, Some(wanted(namespace.metadata.labels)));
-                there.insert(name);
-                link.answered();
-            }
-            Ok(Event::InitDone) => store.namespaces(&there),
-            Ok(Event::Delete(namespace)) => {
-                if let Some(name) = namespace.metadata.name {
-                    store.namespace(&name, None);
+            Ok(event) => {
+                if matches!(event, Event::InitApply(_) | Event::Apply(_)) {
+                    link.answered();
                 }
+                tell_of_namespace(store, settings, &mut listing, event);
             }
             Err(error) if is_gone(&error) => return,
             Err(error) => {
                 link.failed("namespaces", &explained(&error, "list and watch namespaces"));
                 sleep(link.pause()).await;
+            }
+        }
+    }
+}
+
+fn tell_of_namespace(
+    store: &PodStore,
+    settings: &KubernetesSettings,
+    listing: &mut Listing,
+    event: Event<PartialObjectMeta<Namespace>>,
+) {
+    let keep = |name: Option<String>, labels: Option<Names>| {
+        let labels = labels.unwrap_or_default();
+        let chosen = chosen(&labels, &settings.fields.namespace_labels);
+        let chosen = chosen.map(|(name, value)| (name.clone(), value.clone())).collect();
+        if let Some(name) = name {
+            store.namespace(&name, Some(chosen));
+        }
+    };
+    match event {
+        Event::Init => listing.begins(),
+        Event::InitApply(namespace) => {
+            listing.gives(namespace.metadata.name.as_ref());
+            keep(namespace.metadata.name, namespace.metadata.labels);
+        }
+        Event::Apply(namespace) => keep(namespace.metadata.name, namespace.metadata.labels),
+        Event::InitDone => {
+            if let Some(there) = listing.ends() {
+                store.namespaces(&there);
+            }
+        }
+        Event::Delete(namespace) => {
+            if let Some(name) = namespace.metadata.name {
+                store.namespace(&name, None);
             }
         }
     }
@@ -232,3 +294,6 @@ async fn node_labels(store: &PodStore, client: &Client, settings: &KubernetesSet
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,6 +53,22 @@ pub(super) struct ContainerStatus {
     #[serde(rename = "containerID")]
     pub(super) container_id: Option<String>,
     pub(super) restart_count: u32,
+    pub(super) last_state: LastState,
+}
+
+/// How the start before the last one of a container went.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct LastState {
+    pub(super) terminated: Option<Terminated>,
+}
+
+/// A start that is over.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Terminated {
+    #[serde(rename = "containerID")]
+    pub(super) container_id: Option<String>,
 }
 
 impl Resource for PodObject {

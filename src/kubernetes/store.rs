@@ -4,12 +4,16 @@
 //!
 //! - It takes no more than `max_pods` and `max_memory`, and namespaces no more than half of the latter. Where there is no
 //!   room, the pods that were deleted longest ago go first; a pod for which there is still none is not kept, and its records
-//!   have what the path tells.
+//!   have what the path tells, or what was known of it before. It is noted, so that it can be asked for again once there is
+//!   room ([`has_room_again`](PodStore::has_room_again)).
 //! - A deleted pod stays known for `keep_deleted`: what it wrote last is read after it is gone. An outage of the API
 //!   deletes nothing.
 //! - A pod is found by the UID in its log's path; a static pod by the hash of its configuration, which its path has in the
-//!   UID's place; where the path has neither, by namespace and name.
-//! - [`version`](PodStore::version) changes with everything that could change an answer, and costs one load.
+//!   UID's place; where the path has neither, by namespace and name and the id of its container. A name alone is not enough:
+//!   another pod may have had it.
+//! - [`version`](PodStore::version) changes with what could change an answer of [`find`](PodStore::find) or end a wait, and
+//!   with nothing else: each change has every file that is read look again. It costs one load. That waits may be longer
+//!   because the API told something is no such change: who waits asks again when the wait ends.
 
 mod known;
 mod state;
@@ -24,7 +28,7 @@ use tracing::warn;
 
 pub use self::known::Known;
 use self::state::{Standing, State};
-use super::facts::Names;
+use super::facts::{ContainerFacts, Names};
 use super::{KubernetesSettings, Metrics, NamePattern, Pod, PodFacts, RecordFields, Wanted};
 
 /// The pods that are known. Clones are the same.
@@ -78,7 +82,13 @@ impl PodStore {
     pub fn knowing(settings: Arc<KubernetesSettings>, node: &str, pod: &Pod, labels: Names) -> Self {
         let store = Self::default();
         store.follow(&Some((settings, node.to_owned())));
+        let container = ContainerFacts {
+            name: pod.container.clone(),
+            id: pod.container_id.clone(),
+            ..ContainerFacts::default()
+        };
         store.put(PodFacts {
+            containers: vec![container],
             namespace: pod.namespace.clone(),
             name: pod.name.clone(),
             uid: pod.uid.clone().unwrap_or_else(|| "00000000-0000-0000-0000-000000000000".to_owned()),
@@ -159,6 +169,7 @@ impl PodStore {
             state.standing = if settings.is_some() { Standing::Starting } else { Standing::Off };
             (state.complete, state.silent) = (false, None);
             state.asked.clear();
+            state.refused.clear();
             if settings.is_none() {
                 *state = State::default();
             } else if !same {
@@ -172,65 +183,75 @@ impl PodStore {
                 .as_ref()
                 .zip(settings.as_ref())
                 .is_some_and(|(before, now)| annotations(before) != annotations(now));
+            let chosen = |settings: &Option<Arc<KubernetesSettings>>| {
+                settings.as_ref().map(|settings| settings.fields.namespace_labels.clone())
+            };
+            if chosen(&state.settings) != chosen(&settings) {
+                // They were chosen by other patterns: more of them may be wanted now, or none.
+                state.only_namespaces(&HashSet::new());
+            }
             let wants = |patterns: fn(&RecordFields) -> &Vec<NamePattern>| {
                 settings.as_ref().is_some_and(|settings| !patterns(&settings.fields).is_empty())
             };
             state.expects_namespaces = wants(|fields| &fields.namespace_labels);
             state.expects_node = wants(|fields| &fields.node_labels);
             (state.settings, state.node) = (settings, node.unwrap_or_default());
+            true
         });
     }
 
     /// The API does not answer.
     pub(super) fn failing(&self) {
-        self.change(|state, _| state.standing = Standing::Failing);
+        self.change(|state, _| {
+            std::mem::replace(&mut state.standing, Standing::Failing) != Standing::Failing
+        });
         self.0.metrics.up.set(0);
     }
 
     /// Something beside pods cannot be had: nobody waits for it.
     pub(super) fn goes_without(&self, resource: &str) {
-        self.change(|state, _| match resource {
-            "namespaces" => state.expects_namespaces = false,
-            _ => state.expects_node = false,
+        self.change(|state, _| {
+            std::mem::take(match resource {
+                "namespaces" => &mut state.expects_namespaces,
+                _ => &mut state.expects_node,
+            })
         });
-    }
-
-    /// A list of pods begins.
-    pub(super) fn list_begins(&self) {
-        self.state().listed.clear();
     }
 
     /// A pod is, or has changed.
     pub(super) fn put(&self, facts: PodFacts) {
-        let refused = self.change(|state, stamp| {
-            state.listed.insert(facts.uid.clone());
+        let mut refused = Ok(false);
+        self.change(|state, stamp| {
             state.silent = None;
-            state.put(facts, stamp)
+            refused = state.put(facts, stamp);
+            matches!(refused, Ok(true))
         });
         if let Err(settings) = refused {
             self.0.metrics.refused.inc();
             if let Some(settings) = settings {
                 warn!(event = "pod_metadata_refused", max_pods = settings.max_pods, max_memory = %settings.max_memory,
                     "the metadata of a pod is not kept: there is no room within kubernetes.max_pods and \
-                     kubernetes.max_memory; its records have what the path tells");
+                     kubernetes.max_memory. Its records have what the path tells, or what was known before; its files that a \
+                     route may take by labels go where match.on_unknown says, and are not read where that is `wait`. It is \
+                     asked for again once others were deleted");
             }
         }
     }
 
-    /// A list of pods is complete: whoever was not in it is gone.
-    pub(super) fn list_ends(&self, now: Instant) {
-        let nobody = self.change(|state, _| {
-            let listed = std::mem::take(&mut state.listed);
-            for (uid, kept) in &mut state.pods {
-                if !listed.contains(uid) && kept.deleted.is_none() {
-                    kept.deleted = Some(now);
-                }
-            }
-            state.expire(now);
-            (state.complete, state.expects_pods) = (true, false);
-            listed.is_empty().then(|| state.node.clone())
+    /// Whether there is room by now for a pod for which there was none: it is worth a list.
+    pub(super) fn has_room_again(&self) -> bool {
+        self.state().has_room_again()
+    }
+
+    /// All pods were listed, and these are there: whoever is not among them is gone.
+    pub(super) fn pods(&self, there: &HashSet<String>, now: Instant) {
+        self.change(|state, _| {
+            let fewer = state.only(there, now);
+            let first = !std::mem::replace(&mut state.complete, true);
+            fewer | first | std::mem::take(&mut state.expects_pods)
         });
-        if let Some(node) = nobody {
+        if there.is_empty() {
+            let node = self.state().node.clone();
             // This process is mostly a pod of the node itself.
             warn!(
                 event = "kubernetes_no_pods",
@@ -267,11 +288,8 @@ impl PodStore {
     /// A pod is gone from the API.
     pub(super) fn delete(&self, uid: &str, now: Instant) {
         self.change(|state, _| {
-            if let Some(kept) = state.pods.get_mut(uid) {
-                kept.deleted.get_or_insert(now);
-            }
             state.silent = None;
-            state.expire(now);
+            state.delete(uid, now)
         });
     }
 
@@ -282,7 +300,12 @@ impl PodStore {
 
     /// The labels of a namespace; none where it is gone.
     pub(super) fn namespace(&self, name: &str, labels: Option<Names>) {
-        let refused = self.change(|state, stamp| state.namespace(name, labels, stamp));
+        let mut refused = Ok(());
+        self.change(|state, stamp| {
+            let changed;
+            (changed, refused) = state.namespace(name, labels, stamp);
+            changed
+        });
         if let Err(settings) = refused {
             self.0.metrics.namespaces_refused.inc();
             if let Some(settings) = settings {
@@ -296,38 +319,38 @@ impl PodStore {
 
     /// The namespaces that there are.
     pub(super) fn namespaces(&self, there: &HashSet<String>) {
-        self.change(|state, stamp| {
-            let gone: Vec<String> =
-                state.namespaces.keys().filter(|name| !there.contains(*name)).cloned().collect();
-            gone.iter().for_each(|name| state.forget_namespace(name));
-            state.expects_namespaces = false;
-        });
+        self.change(|state, _| state.only_namespaces(there) | std::mem::take(&mut state.expects_namespaces));
         self.0.metrics.listed("namespaces");
     }
 
     /// The labels of the node.
     pub(super) fn node_labels(&self, labels: Names) {
         self.change(|state, stamp| {
-            if *state.node_labels.0 != labels {
+            let others = *state.node_labels.0 != labels;
+            if others {
                 state.node_labels = (Arc::new(labels), stamp);
             }
-            state.expects_node = false;
+            others | std::mem::take(&mut state.expects_node)
         });
         self.0.metrics.listed("nodes");
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut State, u64) -> T) -> T {
-        let (result, pods, bytes) = {
+    /// Changes what is held. The change says whether an answer may be another now.
+    fn change(&self, change: impl FnOnce(&mut State, u64) -> bool) {
+        let (changed, pods, bytes) = {
             let mut state = self.state();
             let stamp = self.version() + 1;
-            let result = change(&mut state, stamp);
-            self.0.version.store(stamp, Ordering::Release);
-            (result, state.pods.len(), state.bytes)
+            let changed = change(&mut state, stamp);
+            if changed {
+                self.0.version.store(stamp, Ordering::Release);
+            }
+            (changed, state.pods.len(), state.bytes)
         };
         self.0.metrics.pods.set(pods as i64);
         self.0.metrics.memory.set(bytes as i64);
-        (self.0.news)();
-        result
+        if changed {
+            (self.0.news)();
+        }
     }
 }
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::kubernetes::facts::weight_of;
 use crate::kubernetes::{ContainerFacts, Owner};
 use crate::units::ByteSize;
+
+mod limits;
 
 fn settings() -> KubernetesSettings {
     KubernetesSettings { max_pods: 3, ..KubernetesSettings::default() }
@@ -37,6 +38,10 @@ fn pod(uid: &str) -> Pod {
     Pod::from_path(Path::new(&format!("/var/log/pods/shop_web-{uid}_{uid}/app/0.log"))).unwrap()
 }
 
+fn all(names: &[&str]) -> HashSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
 fn known(store: &PodStore, uids: &[&str]) -> Vec<bool> {
     uids.iter().map(|uid| store.find(&pod(uid)).is_some()).collect()
 }
@@ -59,72 +64,16 @@ fn a_deleted_pod_stays_known_for_a_while() {
 fn who_is_not_in_a_list_any_more_is_gone_and_an_outage_takes_nobody() {
     let store = store_of(settings());
     let start = Instant::now();
-    store.list_begins();
     store.put(facts("1"));
     store.put(facts("2"));
-    store.list_ends(start);
+    store.pods(&all(&["1", "2"]), start);
     store.failing();
     store.expire(start + settings().keep_deleted * 2);
     assert_eq!(known(&store, &["1", "2"]), [true, true]);
-    store.list_begins();
     store.put(facts("2"));
-    store.list_ends(start);
+    store.pods(&all(&["2"]), start);
     store.expire(start + settings().keep_deleted);
     assert_eq!(known(&store, &["1", "2"]), [false, true]);
-}
-
-#[test]
-fn there_are_never_more_than_max_pods_and_the_longest_deleted_go_first() {
-    let store = store_of(settings());
-    let start = Instant::now();
-    ["1", "2", "3"].into_iter().for_each(|uid| store.put(facts(uid)));
-    store.put(facts("4"));
-    assert_eq!(known(&store, &["1", "2", "3", "4"]), [true, true, true, false]);
-    assert_eq!(store.metrics().refused.get(), 1);
-    store.delete("3", start);
-    store.delete("2", start + Duration::from_secs(1));
-    store.put(facts("4"));
-    assert_eq!(known(&store, &["1", "2", "3", "4"]), [true, true, false, true]);
-    assert_eq!(store.metrics().pods.get(), 3);
-}
-
-#[test]
-fn what_is_known_takes_no_more_than_max_memory() {
-    let one = (facts("1").weight() + weight_of(&facts("1").labels)) as u64;
-    let store =
-        store_of(KubernetesSettings { max_pods: 1000, max_memory: ByteSize(one * 5 / 2), ..settings() });
-    for round in 0..50 {
-        for uid in 0..10 {
-            store
-                .put(PodFacts { labels: names(&[("round", &round.to_string())]), ..facts(&uid.to_string()) });
-        }
-        store.namespace(&format!("namespace-{round}"), Some(names(&[("a", "b")])));
-        assert!(store.state().bytes as u64 <= one * 5 / 2);
-    }
-    assert!(store.metrics().pods.get() > 0 && store.metrics().refused.get() > 0);
-    // What is counted is what is there.
-    let uids: Vec<String> = store.state().pods.keys().cloned().collect();
-    uids.iter().for_each(|uid| drop(store.state().forget(uid)));
-    store.namespaces(&HashSet::new());
-    assert_eq!(store.state().bytes, 0);
-}
-
-#[test]
-fn the_labels_of_very_many_namespaces_leave_half_of_the_memory_to_pods() {
-    let one = (facts("1").weight() + weight_of(&facts("1").labels)) as u64;
-    let store = store_of(KubernetesSettings { max_pods: 1000, max_memory: ByteSize(one * 20), ..settings() });
-    let name = |number: usize| format!("namespace-{number:04}");
-    let labels = || Some(names(&[("a", "b")]));
-    (0..1000).for_each(|number| store.namespace(&name(number), labels()));
-    let kept = store.state().namespaces.len();
-    assert!(kept > 0 && store.state().bytes as u64 <= one * 10);
-    assert_eq!(store.metrics().namespaces_refused.get(), 1000 - kept as u64);
-    (0..10).for_each(|uid| store.put(facts(&uid.to_string())));
-    assert_eq!((store.metrics().pods.get(), store.metrics().refused.get()), (10, 0));
-    // One that goes makes room for another.
-    store.namespace(&name(0), None);
-    store.namespace(&name(2000), labels());
-    assert!(store.state().namespaces.contains_key(&name(2000)));
 }
 
 #[test]
@@ -137,18 +86,69 @@ fn a_static_pod_is_found_by_the_hash_in_its_path() {
     assert_eq!(found.pod.uid, "1");
 }
 
+fn link(name: &str, id: &str) -> Pod {
+    Pod::from_path(Path::new(&format!("/var/log/containers/{name}_shop_app-{id}.log"))).unwrap()
+}
+
+/// A pod whose container has had these starts.
+fn started(uid: &str, name: &str, starts: [Option<&str>; 2]) -> PodFacts {
+    let [id_before, id] = starts.map(|id| id.map(str::to_owned));
+    let app = ContainerFacts { name: "app".into(), id, id_before, ..ContainerFacts::default() };
+    PodFacts { name: name.into(), containers: vec![app], ..facts(uid) }
+}
+
 #[test]
-fn a_link_is_found_by_names_and_a_folder_cannot_borrow_anothers_labels() {
+fn a_link_is_found_by_its_containers_id_and_a_folder_cannot_borrow_anothers_labels() {
     let store = store_of(settings());
-    store.put(facts("1"));
-    let id = "ab".repeat(32);
-    let link = format!("/var/log/containers/web-1_shop_app-{id}.log");
-    let link = Pod::from_path(Path::new(&link)).unwrap();
-    let fields = store.find(&link).unwrap().fields(&link);
-    assert_eq!((&fields["pod_id"], &fields["docker_id"]), (&json!("1"), &json!(id)));
+    let [first, second, third] = ["ab", "cd", "ef"].map(|id| id.repeat(32));
+    store.put(started("1", "web-1", [Some(&first), Some(&second)]));
+    for id in [&first, &second] {
+        let link = link("web-1", id);
+        let fields = store.find(&link).unwrap().fields(&link);
+        assert_eq!((&fields["pod_id"], &fields["docker_id"]), (&json!("1"), &json!(id)));
+    }
+    assert!(store.find(&link("web-1", &third)).is_none());
     for path in ["/pods/other_web-1_1/app/0.log", "/pods/shop_other_1/app/0.log"] {
         assert!(store.find(&Pod::from_path(Path::new(path)).unwrap()).is_none());
     }
+}
+
+#[test]
+fn a_file_of_a_pod_that_was_made_again_under_its_name_keeps_to_its_own() {
+    let store = store_of(settings());
+    let [before, now] = ["ab", "cd"].map(|id| id.repeat(32));
+    let of = |id: &str| store.find(&link("db-0", id)).map(|known| known.pod.uid.clone());
+    // The pod that wrote it was never known.
+    store.put(started("2", "db-0", [None, None]));
+    assert_eq!((of(&before), of(&now)), (None, None));
+    assert!(matches!(store.first_labels(&link("db-0", &before)), Labels::Awaited));
+    store.put(started("2", "db-0", [None, Some(&now)]));
+    assert_eq!((of(&before), of(&now).as_deref()), (None, Some("2")));
+    // It was known, and has been deleted.
+    store.put(started("1", "db-0", [None, Some(&before)]));
+    store.delete("1", Instant::now());
+    assert_eq!((of(&before).as_deref(), of(&now).as_deref()), (Some("1"), Some("2")));
+    store.expire(Instant::now() + settings().keep_deleted);
+    assert_eq!((of(&before), of(&now).as_deref()), (None, Some("2")));
+}
+
+#[test]
+fn a_pod_that_is_made_again_under_its_name_is_waited_for_again() {
+    let store = store_of(KubernetesSettings { max_pods: 10, ..settings() });
+    let (start, wait) = (Instant::now(), settings().wait);
+    let again = |uid: &str| Pod { uid: Some(uid.into()), ..pod("1") };
+    let later = start + wait * 3;
+    assert_eq!(store.patience(&pod("1"), start), Some(start + wait));
+    store.put(facts("1"));
+    assert_eq!(store.patience(&again("2"), later), Some(later + wait));
+    store.put(facts("2"));
+    let [one, other] = ["ab", "cd"].map(|id| link("web-1", &id.repeat(32)));
+    let last = later + wait * 3;
+    assert_eq!(store.patience(&one, later), Some(later + wait));
+    store.put(facts("3"));
+    assert_eq!(store.patience(&other, last), Some(last + wait), "another start of its container");
+    store.put(facts("3"));
+    assert_eq!(store.patience(&one, last), None, "each is waited for once");
 }
 
 #[test]
@@ -232,8 +232,7 @@ fn nobody_waits_for_what_cannot_come() {
     assert!(!waits(&store), "an outage");
     store.answers();
     assert!(!waits(&store), "it answers, but has not told of pods");
-    store.list_begins();
-    store.list_ends(now);
+    store.pods(&all(&[]), now);
     assert!(waits(&store));
     store.failing();
     store.answers();
@@ -251,8 +250,7 @@ fn as_long_as_the_api_tells_nothing_all_waits_end_with_the_first() {
         assert_eq!(until(second, start + wait / 2), Some(start + wait));
         assert_eq!(until(first, start + wait), None);
         assert_eq!(until(third, start + wait), None);
-        store.list_begins();
-        store.list_ends(start + wait);
+        store.pods(&all(&[]), start + wait);
     }
     // It tells something again.
     store.put(facts("7"));
@@ -310,14 +308,80 @@ fn labels_are_awaited_only_for_a_while_and_not_in_an_outage() {
 }
 
 #[test]
-fn every_change_is_told() {
+fn every_change_is_told_and_nothing_else() {
     let told = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&told);
     let store = PodStore::new(Metrics::default(), move || {
         counted.fetch_add(1, Ordering::Relaxed);
     });
-    store.follow(&Some((Arc::new(settings()), "node-1".into())));
-    let (version, before) = (store.version(), told.load(Ordering::Relaxed));
+    let tells = |does: &dyn Fn()| {
+        let before = (store.version(), told.load(Ordering::Relaxed));
+        does();
+        let now = (store.version(), told.load(Ordering::Relaxed));
+        assert_eq!(before.0 == now.0, before.1 == now.1, "who is told finds another version");
+        before != now
+    };
+    let now = Instant::now();
+    let over = now + settings().keep_deleted;
+    assert!(tells(&|| store.follow(&Some((Arc::new(settings()), "node-1".into())))));
+    for first in [true, false] {
+        assert_eq!(tells(&|| store.put(facts("1"))), first);
+        assert_eq!(tells(&|| store.node_labels(names(&[("a", "b")]))), first);
+        assert_eq!(tells(&|| store.namespace("shop", Some(names(&[("a", "b")])))), first);
+        assert_eq!(tells(&|| store.namespaces(&all(&["shop"]))), first);
+        assert!(!tells(&|| store.goes_without("nodes")), "they were told");
+        // The wait of those that are not known is over.
+        assert_eq!(tells(&|| store.failing()), first);
+    }
+    for first in [true, false] {
+        assert_eq!(tells(&|| store.pods(&all(&["1"]), now)), first);
+        assert!(!tells(&|| store.answers()) && !tells(&|| store.expire(now)));
+    }
+    assert!(!tells(&|| store.delete("1", now)), "what it wrote last is still read");
+    for first in [true, false] {
+        assert_eq!(tells(&|| store.expire(over)), first);
+        assert_eq!(tells(&|| store.namespace("shop", None)), first);
+    }
+}
+
+#[test]
+fn who_waits_is_told_at_once_of_an_outage_and_of_what_will_not_come() {
+    let store = store_of(settings());
     store.put(facts("1"));
-    assert!(store.version() > version && told.load(Ordering::Relaxed) > before);
+    let changes = |does: &dyn Fn()| {
+        let before = store.version();
+        does();
+        store.version() != before
+    };
+    assert!(changes(&|| store.goes_without("namespaces")) && changes(&|| store.goes_without("nodes")));
+    assert!(store.find(&pod("1")).unwrap().complete);
+    assert!(changes(&|| store.failing()));
+    assert_eq!(store.patience(&pod("2"), Instant::now()), None);
+}
+
+#[test]
+fn labels_of_namespaces_that_other_patterns_chose_are_forgotten() {
+    let chosen = |patterns: &[&str]| {
+        let namespace_labels = patterns.iter().map(|text| NamePattern::new(text).unwrap()).collect();
+        KubernetesSettings {
+            fields: RecordFields { namespace_labels, node_labels: Vec::new(), ..settings().fields },
+            ..settings()
+        }
+    };
+    let store = store_of(chosen(&["team"]));
+    store.put(facts("1"));
+    let of_pods = store.state().bytes;
+    store.namespace("shop", Some(names(&[("team", "a")])));
+    let follow = |settings| store.follow(&Some((Arc::new(settings), "node-1".into())));
+    let complete = || store.find(&pod("1")).unwrap().complete;
+    // As long as they are chosen in the same way they stay.
+    follow(KubernetesSettings { wait: Duration::from_secs(7), ..chosen(&["team"]) });
+    assert!(complete() && store.state().bytes > of_pods);
+    follow(chosen(&["*"]));
+    assert!(!complete() && store.state().bytes == of_pods, "they are listed by the next patterns");
+    store.namespace("shop", Some(names(&[("team", "a"), ("tier", "gold")])));
+    assert!(complete());
+    follow(chosen(&[]));
+    assert!(complete(), "none are wanted");
+    assert_eq!((store.state().bytes, store.metrics().memory.get()), (of_pods, of_pods as i64));
 }
