@@ -173,29 +173,42 @@ async fn what_the_api_tells_of_a_large_cluster_takes_little_memory() {
     let _alone = ALONE.lock().await;
     let api = Api::start().await;
     let text = "x".repeat(60);
-    for number in 0..5000 {
+    // More than half of `max_memory`, which is what they may take.
+    for number in 0..3500 {
         let labels: serde_json::Map<String, serde_json::Value> =
-            (0..10).map(|label| (format!("example.com/label-{label}"), json!(text))).collect();
+            (0..20).map(|label| (format!("example.com/label-{label}"), json!(text))).collect();
         let name = format!("team-{number}");
         api.put("namespaces", json!({"metadata": {"name": name, "uid": name, "labels": labels}}));
     }
-    for number in 0..250 {
-        let pod = PodObject::of(&Container::of_pod(&format!("web-{number}")));
-        api.pod(&pod.label("team", &text).annotation("example.com/manifest", &"y".repeat(32 << 10)));
+    let pods: Vec<Container> = (0..250).map(|number| Container::of_pod(&format!("web-{number}"))).collect();
+    for (number, pod) in pods.iter().enumerate() {
+        // Nearly all that is kept of one pod, and of every fifth one more than that.
+        let long = "y".repeat(if number % 5 == 4 { 32 << 10 } else { 15 << 10 });
+        api.pod(&PodObject::of(pod).label("team", &text).annotation("example.com/manifest", &long));
     }
     let scene =
         scene(Scene::plain().await, "pods/*/app/*.log", "cri").setting("admin: {listen: '127.0.0.1:0'}");
-    let asked = api.config(&scene.root().join("token"), "annotations: [example.com/*]");
+    let asked = api.config(&scene.root().join("token"), "wait: 1h\nannotations: [example.com/*]");
     let scene = scene.setting(&asked);
-    Writer::container(&scene.root(), &Container::of_pod("web-0"), Format::Crio).lines(1);
+    Writer::container(&scene.root(), &pods[0], Format::Crio).lines(1);
     let agent = scene.start().await;
     let memory = MemoryWatch::of(agent.process());
-    until(async || agent.metric("kinetail_kubernetes_api_up").await == 1.0).await;
     let watched =
         |request: &support::kubernetes::Request| request.is_watch() && request.path.ends_with("namespaces");
     api.asked("namespaces are watched", |requests| requests.iter().any(watched)).await;
-    until(async || agent.metric("kinetail_kubernetes_pods").await == 250.0).await;
+    let of_kubernetes = async |name: &str| agent.metric(&format!("kinetail_kubernetes_{name}")).await;
+    until(async || of_kubernetes("pods").await == 250.0).await;
+    scene.endpoint.wait_until(|account| account.stream(AUDIT).taken == 1).await;
     let most = memory.most();
     assert!(most < BOUND, "{most} bytes");
+    let told = of_kubernetes("memory_bytes").await as u64;
+    assert!((10 * MIB..=16 * MIB).contains(&told), "{told} bytes, as it counts them itself");
+    assert!(of_kubernetes("namespaces_refused_total").await > 0.0);
+    assert_eq!(of_kubernetes("pods_refused_total").await, 0.0);
+    assert_eq!(of_kubernetes("annotations_left_out_total").await, 50.0);
+    // However many namespaces there are, this node's own pods are known.
+    let record = &scene.records(AUDIT)[0]["kubernetes"];
+    assert_eq!((&record["pod_name"], &record["labels"]["team"]), (&json!("web-0"), &json!(text)));
+    assert_eq!(record["annotations"]["example.com/manifest"].as_str().map(str::len), Some(15 << 10));
     agent.terminate().await;
 }
