@@ -206,7 +206,8 @@ mod tests {
             std::fs::remove_file(folder.join("first.log"))?;
             std::fs::remove_dir(folder)
         };
-        let ways: [(&str, &dyn Fn(&Path) -> std::io::Result<()>); 3] = [
+        type Way<'w> = &'w dyn Fn(&Path) -> std::io::Result<()>;
+        let ways: [(&str, Way<'_>); 3] = [
             ("first.log", &|folder| std::fs::remove_dir(folder)),
             ("second.log", &empty),
             ("third.log", &|folder| std::fs::rename(folder, folder.with_extension("old"))),
