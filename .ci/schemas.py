@@ -19,6 +19,7 @@ CUSTOM = {"SecurityContextConstraints", "EgressFirewall", "PodMonitor", "Prometh
 
 def check_schema(resource):
     kind = resource["kind"]
+    check_scope(resource)
     if kind in CUSTOM:
         for error in custom_schema(resource["apiVersion"], kind).iter_errors(resource):
             expect(False, f"{kind}: {error.json_path}: {error.message}")
@@ -31,6 +32,14 @@ def check_schema(resource):
         except kubernetes_validate.ValidationError as error:
             where = ".".join(str(step) for step in error.path)
             expect(False, f"{kind} against {version}: {where}: {error.message}")
+
+
+def check_scope(resource):
+    """What belongs to no namespace names none: kubectl lets it pass, and others who apply manifests do not."""
+    version, kind = resource["apiVersion"], resource["kind"]
+    if not published()[f"{version}/{kind}"]["namespaced"]:
+        namespace = resource["metadata"].get("namespace")
+        expect(namespace is None, f"{kind} belongs to no namespace, and names {namespace}")
 
 
 @functools.cache
