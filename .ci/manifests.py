@@ -173,11 +173,15 @@ def pod_of(resource):
 
 
 def check_example(binary, path):
-    resources = resources_of(path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
+    resources = resources_of(text)
     for resource in resources:
         check_schema(resource)
         if resource["kind"] == "EgressFirewall":
-            check_egress_firewall(resource)
+            check_egress_firewall(resource, optional=False)
+            (with_more,) = resources_of(re.sub(r"^    # (- type:|  (?:to|ports):)", r"    \1", text, flags=re.MULTILINE))
+            check_schema(with_more)
+            check_egress_firewall(with_more, optional=True)
         if resource["kind"] == "Secret":
             for overlay in OVERLAYS:
                 (daemon_set,) = [r for r in resources_of(rendered(overlay)) if r["kind"] == "DaemonSet"]

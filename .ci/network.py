@@ -9,6 +9,8 @@ ANYWHERE = {"0.0.0.0/0", "::/0"}
 INSTANCE_METADATA = {"169.254.169.254/32", "fd00:ec2::254/128"}
 POD_IDENTITY = {"169.254.170.23/32", "fd00:ec2::23/128"}
 TLS, API_SERVER, CREDENTIALS = ("TCP", 443), ("TCP", 6443), ("TCP", 80)
+# Where nodes of a hosted control plane reach it, as HyperShift has it unless told otherwise.
+HOSTED_API_SERVER = "172.20.0.1/32"
 # Those of the cluster, and the cache on the node.
 NAMES = {(protocol, 53): {"any namespace", "169.254.20.10/32"} for protocol in ("UDP", "TCP")} | {
     (protocol, 5353): {"any namespace"} for protocol in ("UDP", "TCP")
@@ -49,12 +51,20 @@ def check_ingress(policy, overlay):
 
 
 def check_egress(policy, config):
-    """That what the configuration talks to can be reached, by either family of addresses, and nothing else."""
-    wanted = {}
+    """That what the configuration talks to can be reached, by either family of addresses, and nothing else; and that whoever
+    narrows one of the rules for TLS, to VPC endpoints or to the API server, does not cut off the other.
+    """
+    wanted, apart = {}, []
     if any(destination["type"] != "directory" for destination in config["destinations"].values()):
         wanted |= NAMES | {TLS: ANYWHERE, CREDENTIALS: INSTANCE_METADATA | POD_IDENTITY}
+        apart.append([TLS])
     if "kubernetes" in config:
+        # Its own port may be either, and its service's is the first.
         wanted |= {TLS: ANYWHERE, API_SERVER: ANYWHERE}
+        apart.append([TLS, API_SERVER])
+    rules = [[(port["protocol"], port["port"]) for port in rule.get("ports", [])] for rule in policy["egress"]]
+    tls = sorted(sorted(ports) for ports in rules if TLS in ports)
+    expect(tls == sorted(apart), f"AWS and the API server have no rule each, with {sorted(apart)}, but {tls}")
     allowed = {}
     for rule in policy["egress"]:
         peers = {"any namespace" if peer == {"namespaceSelector": {}} else peer.get("ipBlock", {}).get("cidr") for peer in rule.get("to", [])}
@@ -68,8 +78,10 @@ def check_egress(policy, config):
         expect(given <= needed, f"the policy lets {port} out to {sorted(map(str, given - needed))}: nothing asks there")
 
 
-def check_egress_firewall(firewall):
-    """The example: by name to the services of AWS, to the API server, for credentials, and to nobody else by either family."""
+def check_egress_firewall(firewall, optional):
+    """The example: by name to the services of AWS, to the API server, for credentials, and to nobody else by either family; with
+    the rules that are comments in it (`optional`), to CloudWatch and to a hosted control plane, too.
+    """
     expect(firewall["metadata"]["name"] == "default", "EgressFirewall: its one name is default")
     rules = firewall["spec"]["egress"]
     denied = [rule["to"].get("cidrSelector") for rule in rules if rule["type"] == "Deny"]
@@ -79,6 +91,8 @@ def check_egress_firewall(firewall):
     wanted = {(f"{service}.{region}.amazonaws.com", TLS) for service in ("firehose", "kinesis", "sts")}
     wanted |= {(address, CREDENTIALS) for address in INSTANCE_METADATA}
     wanted |= {(yaml.safe_dump({"matchLabels": {"node-role.kubernetes.io/control-plane": ""}}), API_SERVER)}
+    if optional:
+        wanted |= {(f"monitoring.{region}.amazonaws.com", TLS), (HOSTED_API_SERVER, API_SERVER)}
     allowed = set()
     for rule in rules:
         if rule["type"] == "Allow":
