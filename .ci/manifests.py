@@ -23,7 +23,7 @@ from findings import expect, problems
 from network import check_egress_firewall, check_network
 from openshift import check_openshift
 from schemas import VERSIONS, check_schema
-from stack import TEMPLATE, check_policy, check_stack
+from stack import TEMPLATE, check_policy, check_roles, check_stack
 
 MANIFESTS = pathlib.Path("manifests")
 OVERLAYS = ["openshift", "eks", "plain", "local"]
@@ -240,8 +240,9 @@ def main():
         before = len(problems)
         told(path, before, held(check_example(binary, path)))
     before = len(problems)
-    streams, alarms = check_policy(binary), check_stack()
-    told(TEMPLATE, before, f"the policy for {streams} streams is what iam-policy prints, and {alarms} alarms look at them")
+    streams, alarms, roles = check_policy(binary), check_stack(), check_roles()
+    says = f"the policy for {streams} streams is what iam-policy prints, {roles} roles have it, and {alarms} alarms look at them"
+    told(TEMPLATE, before, says)
     if problems:
         sys.exit(f"{len(problems)} problems")
 

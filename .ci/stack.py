@@ -87,6 +87,65 @@ def check_stack():
     return len(alarms)
 
 
+# Who takes kinetail's role: by a token of the cluster's issuer, by EKS Pod Identity, by an instance's profile.
+ROLES = {"ClusterRole": "OidcProvider", "PodIdentityRole": "PodIdentityCluster", "InstanceRole": None}
+
+
+def holds(condition, conditions, parameters):
+    """Whether a condition of the template holds with these parameters."""
+    if condition is None:
+        return True
+    if isinstance(condition, str):
+        return holds(conditions[condition], conditions, parameters)
+    ((function, of),) = condition.items()
+    if function == "Condition":
+        return holds(of, conditions, parameters)
+    if function == "Equals":
+        left, right = (parameters[one["Ref"]] if isinstance(one, dict) else one for one in of)
+        return left == right
+    of = [holds(one, conditions, parameters) for one in of]
+    return {"Not": lambda: not of[0], "And": lambda: all(of), "Or": lambda: any(of)}[function]()
+
+
+def check_roles():
+    """That each way to a role makes that role and no other, for the account that asks alone, and that the outputs name all of them
+    and the policy, which is what other roles and users take.
+    """
+    said = template()
+    resources, outputs = said["Resources"], said["Outputs"]
+    defaults = {name: parameter["Default"] for name, parameter in said["Parameters"].items()}
+    for asked in ([], ["OidcProvider"], ["PodIdentityCluster"], ["OidcProvider", "PodIdentityCluster"]):
+        parameters = defaults | {name: "given" for name in asked}
+        made = {name for name, made in resources.items() if holds(made.get("Condition"), said["Conditions"], parameters)}
+        wanted = {role for role, by in ROLES.items() if by in asked or by is None and not asked}
+        expect(made & ROLES.keys() == wanted, f"with {asked} the stack makes {sorted(made & ROLES.keys())}, not {sorted(wanted)}")
+        named = {
+            output["Value"].get("Ref", output["Value"].get("GetAtt", "").removesuffix(".Arn"))
+            for output in outputs.values()
+            if holds(output.get("Condition"), said["Conditions"], parameters)
+        }
+        expect(named <= made and wanted | {"WritePolicy"} <= named, f"with {asked} the outputs are of {sorted(named)}")
+        expect(("PodIdentityAssociation" in made) == ("PodIdentityRole" in wanted), f"with {asked} nothing leads to the role")
+
+    (trust,) = resources["PodIdentityRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+    expect(trust["Principal"] == {"Service": "pods.eks.amazonaws.com"}, f"the role of pods trusts {trust['Principal']}")
+    expect(set(trust["Action"]) == {"sts:AssumeRole", "sts:TagSession"}, f"Pod Identity may {trust['Action']}, and tags each session")
+    cluster = "arn:${AWS::Partition}:eks:${AWS::Region}:${AWS::AccountId}:cluster/${PodIdentityCluster}"
+    by = {
+        "aws:RequestTag/eks-cluster-arn": {"Sub": cluster},
+        "aws:RequestTag/kubernetes-namespace": {"Ref": "Namespace"},
+        "aws:RequestTag/kubernetes-service-account": {"Ref": "ServiceAccount"},
+    }
+    expect(trust["Condition"] == {"StringEquals": by}, f"the role of pods is taken by {trust['Condition']}")
+    leads = {"ClusterName": "PodIdentityCluster", "Namespace": "Namespace", "ServiceAccount": "ServiceAccount"}
+    association = {name: {"Ref": of} for name, of in leads.items()} | {"RoleArn": {"GetAtt": "PodIdentityRole.Arn"}}
+    made = resources["PodIdentityAssociation"]["Properties"]
+    expect(made == association, f"the association is {made}, not {association}")
+    for name in ("Namespace", "ServiceAccount"):
+        expect(defaults[name] == "kinetail", f"the manifests' {name} is not {defaults[name]}")
+    return len(ROLES)
+
+
 def check_policy(binary):
     """That the stack's role may do to each of its streams what the binary needs for it, and nothing else anywhere."""
     resources = template()["Resources"]
@@ -123,7 +182,7 @@ def check_policy(binary):
     expect(not needed - given, f"the stack's policy lacks {sorted(needed - given)}")
     expect(not given - needed, f"the stack's policy allows more than iam-policy prints: {sorted(given - needed)}")
     expect(all(set(s) == {"Effect", "Action", "Resource"} for s in policy["Statement"]), "the stack's policy has other keys")
-    for name in ("ClusterRole", "InstanceRole"):
+    for name in ROLES:
         role = resources[name]["Properties"]
         expect(role["ManagedPolicyArns"] == [{"Ref": "WritePolicy"}] and "Policies" not in role, f"{name} has other policies")
     return len(streams)
