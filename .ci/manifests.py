@@ -1,11 +1,12 @@
 """manifests.py [--render] BINARY: checks manifests as the API server, the kubelet and kinetail would read them.
 
 Each overlay renders to the single file that stands for it (`--render` writes those files anew), and holds with each
-component. Each resource against its published schemas (schemas.py); the configuration in each ConfigMap with `kinetail check`;
-each metric that an alert asks for against what the binary serves; what no schema knows of pods (deployment.py), of their
-network (network.py) and of OpenShift (openshift.py); and the CloudFormation template (stack.py).
+component and each two of them. Each resource against its published schemas (schemas.py); the configuration in each ConfigMap
+with `kinetail check`; each metric that an alert asks for against what the binary serves; what no schema knows of pods
+(deployment.py), of their network (network.py) and of OpenShift (openshift.py); and the CloudFormation template (stack.py).
 """
 
+import itertools
 import os
 import pathlib
 import re
@@ -49,17 +50,26 @@ def rendered(overlay):
 
 
 def with_components(overlay, components):
-    """The overlay with components, as somebody would write it down beside this repository."""
+    """The overlay with components and with its own order, as somebody would write it down beside this repository."""
     with tempfile.TemporaryDirectory(dir="target") as folder:
         root = os.path.relpath(MANIFESTS, folder)
+        order = yaml.safe_load((MANIFESTS / "overlays" / overlay / "kustomization.yaml").read_text(encoding="utf-8"))["sortOptions"]
         own = {
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
+            "sortOptions": order,
             "resources": [f"{root}/overlays/{overlay}"],
             "components": [f"{root}/components/{component}" for component in components],
         }
         pathlib.Path(folder, "kustomization.yaml").write_text(yaml.safe_dump(own), encoding="utf-8")
         return kustomize(folder)
+
+
+def combinations_for(overlay):
+    """The components that the overlay takes: each, each two together, and all."""
+    takes = [component for component, overlays in COMPONENTS.items() if overlay in overlays]
+    for number in (1, 2, len(takes)):
+        yield from itertools.combinations(takes, number)
 
 
 def check_namespaces(resources):
@@ -230,10 +240,11 @@ def main():
         expect(single.read_text(encoding="utf-8") == text, "is not what its overlay renders to; run .ci/manifests.py --render")
         check_order(resources_of(text))
         told(single, before, held(check_overlay(binary, overlay, text, names)))
-    for component, overlays in COMPONENTS.items():
-        for overlay in overlays:
-            before = len(problems)
-            told(f"{overlay} with {component}", before, held(check_overlay(binary, overlay, with_components(overlay, [component]), names)))
+    for overlay in OVERLAYS:
+        for components in combinations_for(overlay):
+            before, text = len(problems), with_components(overlay, components)
+            check_order(resources_of(text))
+            told(f"{overlay} with {', '.join(components)}", before, held(check_overlay(binary, overlay, text, names)))
     named = {folder.name for folder in (MANIFESTS / "components").iterdir() if folder.is_dir()}
     expect(named == set(COMPONENTS), f"components {named} are not the ones that are checked")
     for path in sorted((MANIFESTS / "examples").glob("*.yaml")):
