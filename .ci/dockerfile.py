@@ -30,8 +30,13 @@ def expanded(text, arguments):
 
 
 def flags(rest):
-    """The options of an instruction, and it without them."""
-    return dict(re.findall(r"--(\w+)=(\S+)", rest)), re.sub(r"--\w+=\S+\s+", "", rest)
+    """The options of an instruction, and it without them. They stand before all else: what comes later is the command's.
+
+    >>> flags("--mount=type=cache,target=/a  --mount=b cargo install --root=/c --locked d")
+    ({'mount': 'b'}, 'cargo install --root=/c --locked d')
+    """
+    leading = re.match(r"(--\w+=\S+\s+)*", rest).group()
+    return dict(re.findall(r"--(\w+)=(\S+)", leading)), rest[len(leading):]
 
 
 def stages(dockerfile, build, target):

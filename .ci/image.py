@@ -9,6 +9,7 @@ Then the image's binary must need no library that its base lacks, say which crat
 the labels must say what it is. What was built for the other architecture must also do its work (emulated.py).
 """
 
+import doctest
 import json
 import os
 import pathlib
@@ -121,6 +122,8 @@ def ignored():
 
 
 def main():
+    if doctest.testmod(dockerfile).failed:
+        sys.exit("dockerfile.py does not read as it says")
     text = pathlib.Path("Dockerfile").read_text(encoding="utf-8")
     check_labels(dockerfile.labels(text))
     check_debian(text)
