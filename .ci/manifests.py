@@ -91,6 +91,18 @@ def check_config(binary, text, container):
     expect(done.returncode == 0, f"kinetail check: exit {done.returncode}\n{done.stdout}{done.stderr}")
 
 
+def check_told(binary):
+    """What the documents tell a person to check a configuration of the manifests with, as it stands there."""
+    text = "".join(path.read_text(encoding="utf-8") for path in sorted(pathlib.Path("docs").glob("*.md")))
+    commands = re.findall(r"^NODE_NAME=\w+ kinetail check --config \S+$", text, re.MULTILINE)
+    expect(commands, "nobody is told how to check a configuration of the manifests")
+    environment = {"PATH": f"{pathlib.Path(binary).resolve().parent}:{os.environ['PATH']}"}
+    for command in commands:
+        done = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, check=False)
+        expect(done.returncode == 0, f"{command}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+    return len(commands)
+
+
 def metrics_of(binary):
     """The names that the binary serves, from one that runs with a directory destination."""
     with tempfile.TemporaryDirectory() as folder:
@@ -250,6 +262,8 @@ def main():
     for path in sorted((MANIFESTS / "examples").glob("*.yaml")):
         before = len(problems)
         told(path, before, held(check_example(binary, path)))
+    before = len(problems)
+    told("docs", before, f"{check_told(binary)} commands check configurations of the manifests")
     before = len(problems)
     streams, alarms, roles = check_policy(binary), check_stack(), check_roles()
     says = f"the policy for {streams} streams is what iam-policy prints, {roles} roles have it, and {alarms} alarms look at them"
