@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -9,8 +10,10 @@ use crate::manifest::Manifest;
 use crate::node::Node;
 use crate::support::clients::{ACCESS_KEY, SECRET_KEY};
 use crate::support::container::possible;
+use crate::support::endpoint::patiently;
 use crate::support::identity::Asked;
 use crate::support::logs::Writer;
+use crate::support::process::until;
 use crate::{arrived, pod_log, with_role_of_account};
 
 /// The key that takes the place of the first one.
@@ -84,6 +87,64 @@ async fn openshifts_manifest_tells_application_infrastructure_and_audit_logs_apa
         arrived(&node, stream, writers).await;
     }
     running.terminate().await;
+}
+
+#[tokio::test]
+async fn keys_that_come_after_the_pods_were_refused_make_them_ready_without_a_restart_over_one_stream_for_all()
+ {
+    if !possible() {
+        return;
+    }
+    let known = |endpoint: crate::support::endpoint::Settings| endpoint.access_key("AKIAEXAMPLE", "example");
+    let node = Node::with_endpoint(&["of-the-stack"], known).await;
+    let mut manifest = Manifest::file("openshift.yaml");
+    let config = manifest.config();
+    for stream in ["kinetail-application", "kinetail-infrastructure", "kinetail-audit"] {
+        assert!(config.contains(stream), "{config}");
+        *config = config.replace(stream, "of-the-stack");
+    }
+    let pod = node.pod(&manifest);
+    let running = pod.start();
+    // Nothing is to be delivered yet: it has asked who it is, and nobody could say.
+    running.process.line(|line| line.contains("\"ready\"")).await;
+    let refused = until(async || running.probe("readinessProbe").starts_with("HTTP/1.1 503"));
+    patiently(|| format!("refused: {}", running.probe("readinessProbe")), refused).await;
+    let mut writers = [
+        pod_log(&node, "shop", "cart"),
+        pod_log(&node, "openshift-dns", "dns"),
+        Writer::plain(node.at("/var/log/kube-apiserver/audit.log"), "audit"),
+    ];
+    writers.iter_mut().for_each(|writer| writer.lines(20));
+    let denied = running.process.line(|line| line.contains("destination_denied")).await;
+    assert!(denied.contains("Credentials"), "{denied}");
+
+    node.apply(&Manifest::file("examples/secret.yaml"));
+    running.content("readinessProbe").await;
+    arrived(&node, "of-the-stack", &writers).await;
+    running.terminate().await;
+}
+
+#[test]
+fn where_keys_are_told_of_they_are_applied_before_the_rollout_is_waited_for() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/getting-started.md");
+    let text = fs::read_to_string(path).expect("the documentation");
+    for (heading, manifest) in
+        [("## OpenShift", "manifests/openshift.yaml"), ("## Other Kubernetes", "manifests/plain.yaml")]
+    {
+        let (_, section) = text.split_once(&format!("\n{heading}\n")).expect(heading);
+        let section = section.split("\n## ").next().expect("a section");
+        let commands: Vec<&str> = section.lines().map(str::trim_start).collect();
+        let at = |words: &str| {
+            let found = commands.iter().position(|line| line.split('#').next().unwrap_or("").contains(words));
+            found.unwrap_or_else(|| panic!("{heading} does not say: {words}"))
+        };
+        let order = [
+            at(&format!("apply -f {manifest}")),
+            at("apply -f manifests/examples/secret.yaml"),
+            at("rollout status daemonset/kinetail"),
+        ];
+        assert!(order.is_sorted(), "{heading}: without its keys no pod becomes ready");
+    }
 }
 
 #[tokio::test]
