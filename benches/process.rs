@@ -7,15 +7,22 @@
 //! ```
 //!
 //! `MB` is 10^6 bytes of log as it lies in the files. CPU is user and system time of the agent's process from its
-//! start, as the kernel accounts it; memory is the highest of looks every 20 ms: anonymous, and resident, which holds
-//! mapped chunks too (page cache).
+//! start, as the kernel accounts it. Memory and disk are the highest of looks every 20 ms: anonymous memory, and resident, which
+//! holds mapped chunks too (page cache); what `data_dir` takes.
 
 #![expect(clippy::print_stdout, reason = "the table is what it is for")]
 
-#[path = "../tests/support/endpoint/mod.rs"]
-mod endpoint;
 mod log_lines;
 mod process_support;
+
+/// The stand-ins that scenario tests use.
+#[path = "../tests/support"]
+#[allow(dead_code, unused_imports, unreachable_pub, reason = "a part of it is used")]
+mod support {
+    pub(crate) mod endpoint;
+    pub(crate) mod kubernetes;
+    pub(crate) mod logs;
+}
 
 use process_support::{Workload, measure, print_header, print_row};
 

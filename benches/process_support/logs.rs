@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 
-use crate::endpoint::Accepted;
 use crate::log_lines;
+use crate::support::endpoint::Accepted;
+use crate::support::logs::Container;
 
 /// The logs of some containers.
 pub(crate) struct Logs {
@@ -22,15 +23,20 @@ pub(crate) struct Logs {
 /// A file is rotated at this size.
 const ROTATE: u64 = 10 << 20;
 
+/// So many pods of one container each, in five namespaces.
+pub(crate) fn containers(count: u64) -> impl Iterator<Item = Container> {
+    (0..count).map(|number| Container {
+        namespace: format!("shop-{}", number % 5),
+        ..Container::of_pod(&format!("web-{number:04}-6d5f7c9b8d-x2k4q"))
+    })
+}
+
 impl Logs {
     /// With lines of the usual mixture, or of so many bytes.
     pub(crate) fn new(folder: &Path, files: u64, line: Option<usize>) -> Self {
-        let files = (0..files)
-            .map(|number| {
-                let path = folder.join(format!(
-                    "pods/shop-{}_web-{number:04}-6d5f7c9b8d-x2k4q_0b1c2d3e-4f50-6172-8394-a5b6c7d8e9f0/app/0.log",
-                    number % 5
-                ));
+        let files = containers(files)
+            .map(|container| {
+                let path = container.folder(folder).join("0.log");
                 fs::create_dir_all(path.parent().expect("it has one")).expect("a folder");
                 let file = File::create(&path).expect("a log file");
                 (path, file)
@@ -82,18 +88,16 @@ impl Logs {
         }
     }
 
-    /// How long after a line was written its record arrived, in seconds, sorted.
-    pub(crate) fn latencies(records: &[Accepted]) -> Vec<f64> {
-        let mut latencies: Vec<f64> = records
-            .iter()
-            .filter_map(|record| {
-                let json: serde_json::Value = serde_json::from_slice(&record.data).ok()?;
-                let written: Timestamp = json["time"].as_str()?.parse().ok()?;
-                Some(Timestamp::try_from(record.arrived).ok()?.duration_since(written).as_secs_f64())
+    /// How long after each line was written its record arrived, in seconds.
+    pub(crate) fn latencies(records: &[Accepted]) -> impl Iterator<Item = f64> {
+        records.iter().flat_map(|record| {
+            let arrived = Timestamp::try_from(record.arrived).expect("a time of this age");
+            record.data.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(move |line| {
+                let json: serde_json::Value = serde_json::from_slice(line).expect("a record");
+                let written: Timestamp = json["time"].as_str().expect("a time").parse().expect("a time");
+                arrived.duration_since(written).as_secs_f64()
             })
-            .collect();
-        latencies.sort_by(f64::total_cmp);
-        latencies
+        })
     }
 
     fn line(&mut self) -> String {

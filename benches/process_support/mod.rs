@@ -8,8 +8,9 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::endpoint::{Endpoint, Keep, Stream};
-use process::{Agent, Memory};
+use crate::support::endpoint::{Account, Endpoint, Keep, Stream};
+use crate::support::kubernetes::{Api, PodObject, namespace};
+use process::{Agent, Most};
 
 /// One row of the table.
 pub(crate) struct Workload {
@@ -19,8 +20,10 @@ pub(crate) struct Workload {
     destination: Destination,
     parse: bool,
     kind: Kind,
-    /// How many destinations get all lines.
+    /// How many destinations get all lines, or, on a node, one of five namespaces' each, the last one the rest.
     destinations: usize,
+    /// As the DaemonSet runs: with what the API server tells of pods in each record, and its port for probes.
+    node: bool,
     /// How many routes are looked through until one takes the files.
     routes: usize,
     /// Bytes of each line, in place of the mixture.
@@ -51,7 +54,7 @@ enum Kind {
 pub(crate) struct Measured {
     log_bytes: u64,
     cpu: Duration,
-    memory: Memory,
+    most: Most,
     seconds: f64,
     requests: u64,
     payload: u64,
@@ -73,6 +76,7 @@ impl Workload {
             parse,
             kind: Kind::Bulk,
             destinations: 1,
+            node: false,
             routes: 1,
             line: None,
         };
@@ -106,13 +110,23 @@ impl Workload {
             idle(500),
             idle(5000),
         ];
-        for lines_per_second in [100, 1000, 10_000, 30_000] {
-            all.push(Self {
-                lines: lines(20.0 * lines_per_second as f64),
-                kind: Kind::Live { lines_per_second },
-                ..bulk(&format!("rate {lines_per_second} lines/s"), Destination::FirehosePacked, false)
-            });
-        }
+        let minute = |lines_per_second| Self {
+            lines: lines(60.0 * lines_per_second as f64),
+            kind: Kind::Live { lines_per_second },
+            ..bulk(&format!("rate {lines_per_second} lines/s"), Destination::FirehosePacked, false)
+        };
+        // As many pods as kubelet takes unless told otherwise.
+        let node = |of: Self| Self {
+            name: format!("node {}", of.name),
+            files: 110,
+            node: true,
+            destinations: 3,
+            ..of
+        };
+        let rates = [100, 1000, 3000, 10_000, 30_000];
+        all.extend(rates.map(minute));
+        all.push(node(idle(110)));
+        all.extend(rates.map(minute).map(node));
         for files in [10, 100, 1000, 5000] {
             all.push(Self { files, ..scale(format!("{files} files"), 5e5) });
         }
@@ -158,7 +172,17 @@ async fn run(workload: &Workload) -> Measured {
     endpoint.outage(matches!(workload.kind, Kind::Drain));
     let mut started = Instant::now();
     let mut before = Duration::ZERO;
-    let agent = Agent::start(folder.path(), &configuration(workload, folder.path(), &endpoint));
+    let api = Api::tls().await;
+    let mut text = configuration(workload, folder.path(), &endpoint);
+    if workload.node {
+        for container in logs::containers(workload.files) {
+            api.put("namespaces", namespace(&container.namespace, ("tier", "gold")));
+            api.pod(&PodObject::of(&container));
+        }
+        text.push_str("admin: {listen: '127.0.0.1:0'}\n");
+        text.push_str(&api.config(&folder.path().join("token"), ""));
+    }
+    let agent = Agent::start(folder.path(), &text);
     match workload.kind {
         Kind::Bulk => {}
         Kind::Live { lines_per_second } => logs.write_paced(workload.lines, lines_per_second).await,
@@ -179,15 +203,17 @@ async fn run(workload: &Workload) -> Measured {
             tokio::time::sleep(time).await;
         }
     }
-    endpoint.wait_until(|account| account.streams().all(|(_, stream)| stream.lines >= lines)).await;
+    let copies = if workload.node { 1 } else { workload.destinations as u64 };
+    let arrived = |account: &Account| account.streams().map(|(_, stream)| stream.lines).sum::<u64>();
+    endpoint.wait_until(|account| arrived(account) >= lines * copies).await;
     let seconds = started.elapsed().as_secs_f64();
     let (cpu, written) = (agent.cpu() - before, agent.written());
-    let memory = agent.stop();
+    let most = agent.stop();
     let account = endpoint.account();
     let mut measured = Measured {
-        log_bytes: logs.bytes() * workload.destinations as u64,
+        log_bytes: logs.bytes() * copies,
         cpu,
-        memory,
+        most,
         seconds,
         requests: 0,
         payload: 0,
@@ -197,15 +223,16 @@ async fn run(workload: &Workload) -> Measured {
         latencies: Vec::new(),
     };
     for (_, taken) in account.streams() {
-        assert_eq!(taken.lines, lines, "every line once");
         measured.requests += taken.calls;
         measured.payload += taken.bytes;
         measured.billed += taken.billed_units * if kinesis { 25 << 10 } else { 5 << 10 };
         measured.lines += taken.lines;
         if live {
-            measured.latencies = logs::Logs::latencies(taken.records());
+            measured.latencies.extend(logs::Logs::latencies(taken.records()));
         }
     }
+    measured.latencies.sort_by(f64::total_cmp);
+    assert_eq!(measured.lines, lines * copies, "every line once");
     let outage = matches!(workload.kind, Kind::Drain);
     assert!(outage || account.refused_calls.is_empty(), "{:?}", account.last_refusal);
     measured
@@ -248,8 +275,18 @@ destinations:
              {shape}{more}}}"
         );
     }
-    let to: Vec<String> = workload.streams().collect();
+    let mut to: Vec<String> = workload.streams().collect();
     text.push_str("routes:\n");
+    if workload.node {
+        let last = to.split_off(workload.destinations - 1);
+        for (number, name) in to.iter().enumerate() {
+            let _ = writeln!(
+                text,
+                "  - {{name: pods-{number}, files: '{folder}/pods/shop-{number}_*/*/*.log', format: cri, start_at: beginning, to: {name}}}"
+            );
+        }
+        to = last;
+    }
     for number in 1..workload.routes {
         let _ = writeln!(
             text,
@@ -267,36 +304,40 @@ destinations:
 /// The table's first lines.
 pub(crate) fn print_header() {
     println!(
-        "| workload | MB of log per CPU s | MB/s | µs of CPU per line | CPU % | anonymous / resident MB | requests | payload MB | billed/payload | p50 / p99 / max ms | written MB |"
+        "| workload | MB of log per CPU s | MB/s | µs of CPU per line | CPU % | anonymous / resident MB | requests | payload MB | billed/payload | p50 / p99 / max ms | written MB | most on disk MB |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
 }
 
 /// One line of the table.
 pub(crate) fn print_row(workload: &Workload, measured: &Measured) {
     let megabytes = measured.log_bytes as f64 / 1e6;
     let cpu = measured.cpu.as_secs_f64();
-    let per = |value: f64, by: f64| if by > 0.0 { value / by } else { f64::NAN };
+    // Where there is nothing to divide by there is a dash.
+    let per = |value: f64, by: f64, decimals: usize| {
+        if by > 0.0 { format!("{:.decimals$}", value / by) } else { "–".into() }
+    };
     let latency = |share: f64| {
         let at = ((measured.latencies.len() as f64 * share) as usize)
             .min(measured.latencies.len().saturating_sub(1));
         measured.latencies.get(at).map_or("–".into(), |seconds| format!("{:.0}", seconds * 1e3))
     };
     println!(
-        "| {} | {:.1} | {:.1} | {:.2} | {:.2} | {:.1} / {:.1} | {} | {:.1} | {:.2} | {} / {} / {} | {:.1} |",
+        "| {} | {} | {} | {} | {} | {:.1} / {:.1} | {} | {:.1} | {} | {} / {} / {} | {:.1} | {:.1} |",
         workload.name,
-        per(megabytes, cpu),
-        per(megabytes, measured.seconds),
-        per(cpu * 1e6, measured.lines as f64),
-        100.0 * per(cpu, measured.seconds),
-        measured.memory.anonymous as f64 / 1e6,
-        measured.memory.resident as f64 / 1e6,
+        per(megabytes, cpu, 1),
+        per(megabytes, measured.seconds, 1),
+        per(cpu * 1e6, measured.lines as f64, 2),
+        per(100.0 * cpu, measured.seconds, 2),
+        measured.most.anonymous as f64 / 1e6,
+        measured.most.resident as f64 / 1e6,
         measured.requests,
         measured.payload as f64 / 1e6,
-        per(measured.billed as f64, measured.payload as f64),
+        per(measured.billed as f64, measured.payload as f64, 2),
         latency(0.5),
         latency(0.99),
         latency(1.0),
         measured.written as f64 / 1e6,
+        measured.most.disk as f64 / 1e6,
     );
 }

@@ -1,6 +1,7 @@
 //! The agent as a process, and what the kernel says it used.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -8,20 +9,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// The most memory that a process was seen with.
+/// The most that the agent was seen with, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Memory {
-    /// Anonymous, in bytes.
+pub(crate) struct Most {
+    /// Anonymous memory.
     pub(crate) anonymous: u64,
-    /// Resident, in bytes.
+    /// Resident memory.
     pub(crate) resident: u64,
+    /// What `data_dir` takes of the disk.
+    pub(crate) disk: u64,
 }
 
 /// The running agent.
 pub(crate) struct Agent {
     child: Child,
     watching: Arc<AtomicBool>,
-    watcher: Option<JoinHandle<Memory>>,
+    watcher: Option<JoinHandle<Most>>,
 }
 
 impl Agent {
@@ -40,13 +43,14 @@ impl Agent {
             .spawn()
             .expect("the agent starts");
         let watching = Arc::new(AtomicBool::new(true));
-        let (goes_on, id) = (Arc::clone(&watching), child.id());
+        let (goes_on, id, data_dir) = (Arc::clone(&watching), child.id(), folder.join("data"));
         let watcher = std::thread::spawn(move || {
-            let mut most = Memory::default();
+            let mut most = Most::default();
             while goes_on.load(Ordering::Relaxed) {
                 let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
                 most.anonymous = most.anonymous.max(kilobytes(&status, "RssAnon:"));
                 most.resident = most.resident.max(kilobytes(&status, "VmRSS:"));
+                most.disk = most.disk.max(taken(&data_dir));
                 std::thread::sleep(Duration::from_millis(20));
             }
             most
@@ -72,8 +76,8 @@ impl Agent {
         bytes.and_then(|bytes| bytes.parse().ok()).expect("a number")
     }
 
-    /// Stops it and returns what was seen of its memory.
-    pub(crate) fn stop(mut self) -> Memory {
+    /// Stops it and returns the most that it was seen with.
+    pub(crate) fn stop(mut self) -> Most {
         self.watching.store(false, Ordering::Relaxed);
         let most = self.watcher.take().and_then(|watcher| watcher.join().ok()).unwrap_or_default();
         let id = rustix::process::Pid::from_child(&self.child);
@@ -97,4 +101,15 @@ fn kilobytes(status: &str, field: &str) -> u64 {
         .find_map(|line| line.strip_prefix(field)?.trim().strip_suffix(" kB")?.parse::<u64>().ok())
         .unwrap_or(0)
         * 1024
+}
+
+/// What a folder takes of the disk, in bytes.
+fn taken(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    // Files go at any moment: what is gone takes nothing.
+    entries
+        .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?)))
+        // stat(2): in units of 512 bytes, whatever the file system's are.
+        .map(|(path, metadata)| if metadata.is_dir() { taken(&path) } else { metadata.blocks() * 512 })
+        .sum()
 }
