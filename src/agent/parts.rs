@@ -293,7 +293,7 @@ pub(super) fn plan(route: &RouteConfig, destinations: &[DestinationName]) -> Pla
         decoding: route.decoding.clone(),
         header_lines: route.skip_header_lines,
         chain: Chain::new(route.process.clone()).on(instance::this()).of_journal(route.journal_fields()),
-        own: Own::new(&route.annotations, &route.process, instance::this()),
+        own: Own::new(route, instance::this()),
         rate: route.rate_limit,
         layout: route.layout.clone(),
         to: route.to.iter().filter_map(out).collect(),

@@ -107,6 +107,8 @@ pub struct RouteConfig {
     pub pods: Option<PodPattern>,
     /// What pods may say of their own logs.
     pub annotations: Vec<Wish>,
+    /// Lines are left out unless their pod says of `exclude` that it is `"false"`.
+    pub opt_in: bool,
     /// How their lines are written, how long they may be, and which belong together.
     pub decoding: Decoding,
     /// So many lines at the beginning of each file are passed over.

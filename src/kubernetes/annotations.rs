@@ -20,12 +20,10 @@ pub enum Wish {
     Parser,
     /// Lines are joined.
     Multiline,
-    /// Lines are left out unless `exclude` says `"false"`. It has no annotation of its own.
-    OptIn,
 }
 
 impl Wish {
-    /// Those that annotations are called by.
+    /// All of them.
     pub const ALL: [Wish; 3] = [Wish::Exclude, Wish::Parser, Wish::Multiline];
     /// What is counted where it cannot be said which of them was meant.
     pub const UNKNOWN: &str = "unknown";
@@ -36,7 +34,6 @@ impl Wish {
             Wish::Exclude => "exclude",
             Wish::Parser => "parser",
             Wish::Multiline => "multiline",
-            Wish::OptIn => "opt_in",
         }
     }
 }

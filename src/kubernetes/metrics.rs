@@ -131,7 +131,7 @@ impl Metrics {
         );
         sub.register(
             "excluded_messages",
-            "Messages that were left out because an annotation of their pod says so, by route",
+            "Messages that were left out because an annotation of their pod says so, or because none asks for them (opt_in), by route",
             self.excluded.clone(),
         );
         sub.register(

@@ -12,7 +12,7 @@ use tracing::warn;
 use super::lane::{Cursor, Lane};
 use super::pods::{PodOfLane, Pods};
 use super::{Pipeline, Plan};
-use crate::config;
+use crate::config::{self, RouteConfig};
 use crate::decode::{Decoding, Multiline};
 use crate::kubernetes::{Pod, PodFacts, Said, Wish};
 use crate::process::{Action, Chain, Instance, OnError, Parse, Parser, Step, StepCounts};
@@ -25,6 +25,8 @@ const TOLD: usize = 4096;
 #[derive(Debug, Default)]
 pub(in crate::agent) struct Own {
     allowed: Vec<Wish>,
+    /// Lines of a pod that does not ask for them are left out.
+    opt_in: bool,
     steps: Vec<Step>,
     instance: Option<Instance>,
     /// Its steps with parsers that pods have chosen.
@@ -47,18 +49,24 @@ pub(super) struct Joined {
 }
 
 impl Own {
-    pub(in crate::agent) fn new(allowed: &[Wish], steps: &[Step], instance: &Instance) -> Self {
-        let parses = allowed.contains(&Wish::Parser);
+    pub(in crate::agent) fn new(route: &RouteConfig, instance: &Instance) -> Self {
+        let parses = route.annotations.contains(&Wish::Parser);
         Self {
-            allowed: allowed.to_vec(),
-            steps: if parses { steps.to_vec() } else { Vec::new() },
+            allowed: route.annotations.clone(),
+            opt_in: route.opt_in,
+            steps: if parses { route.process.clone() } else { Vec::new() },
             instance: Some(instance.clone()),
             chains: Vec::new(),
         }
     }
 
     fn allows(&self, wish: Wish) -> bool {
-        self.allowed.contains(&wish)
+        self.allowed.contains(&wish) || self.opt_in && wish == Wish::Exclude
+    }
+
+    /// Whether it makes no difference what pods say.
+    fn is_deaf(&self) -> bool {
+        self.allowed.is_empty() && !self.opt_in
     }
 
     /// The route's steps with this parser in the place of its own. There are as many chains as parsers can be chosen.
@@ -198,15 +206,15 @@ impl Pipeline {
     /// What a pod says of one of its container's files, under a route.
     fn chosen(&mut self, route: usize, pod: &Pod, facts: Option<&PodFacts>) -> Chosen {
         let mut chosen = Chosen::default();
-        let Some(facts) = facts.filter(|_| !self.plans[route].own.allowed.is_empty()) else { return chosen };
+        let Some(facts) = facts.filter(|_| !self.plans[route].own.is_deaf()) else { return chosen };
         for (name, value, why) in facts.misunderstood() {
             self.pods.refuse(pod, Wish::UNKNOWN, name, value, &why);
         }
         for stream in Stream::ALL {
             let own = &self.plans[route].own;
-            let unless_said = own.allows(Wish::OptIn);
+            let unless_said = own.opt_in;
             chosen.excluded[stream as usize] = unless_said;
-            if (unless_said || own.allows(Wish::Exclude))
+            if own.allows(Wish::Exclude)
                 && let Some(said) = facts.said(Wish::Exclude, &pod.container, stream)
             {
                 chosen.excluded[stream as usize] =

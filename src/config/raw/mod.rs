@@ -44,7 +44,7 @@ pub(super) use parsers::{
 pub(super) use record::{NameOrOff, PresetOfRecord, Record, RecordNames};
 pub(super) use records::{AggregationKind, OrderingKind, PackingKind, RecordCompression};
 pub(super) use routes::{
-    FormatName, PodMatch, Rate, RateOf, Route, StartPosition, Target, WhenRateExceeded, WhenUnknown,
+    FormatName, PodMatch, Rate, RateOf, Route, StartPosition, Target, WhenRateExceeded, WhenUnknown, WishName,
 };
 pub(super) use scalar::{
     DimensionValue, FieldName, FilePath, Folder, Form, Glob, Listen, LogFilter, Name, NameGlob, Regex, Size,

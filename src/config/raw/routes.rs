@@ -144,13 +144,14 @@ pub(crate) enum WishName {
     OptIn,
 }
 
-impl From<WishName> for Wish {
-    fn from(name: WishName) -> Self {
-        match name {
-            WishName::Exclude => Wish::Exclude,
-            WishName::Parser => Wish::Parser,
-            WishName::Multiline => Wish::Multiline,
-            WishName::OptIn => Wish::OptIn,
+impl WishName {
+    /// What annotations speak of; none of `opt_in`, which has none of its own.
+    pub(crate) fn wish(self) -> Option<Wish> {
+        match self {
+            Self::Exclude => Some(Wish::Exclude),
+            Self::Parser => Some(Wish::Parser),
+            Self::Multiline => Some(Wish::Multiline),
+            Self::OptIn => None,
         }
     }
 }

@@ -59,6 +59,13 @@ fn pods_say_nothing_of_their_logs_unless_a_route_lets_them() {
     let heard = good(&with("annotations: [exclude, multiline], "));
     assert_eq!(heard.routes[0].annotations, [Wish::Exclude, Wish::Multiline]);
     assert!(heard.kubernetes.unwrap().wishes, "annotations are kept");
+    let asked = good(&with("annotations: [parser, opt_in], "));
+    assert_eq!((&*asked.routes[0].annotations, asked.routes[0].opt_in), (&[Wish::Parser][..], true));
+    assert!(!heard.routes[0].opt_in);
+    assert!(
+        good(&with("annotations: opt_in, ")).kubernetes.unwrap().wishes,
+        "annotations are kept for this alone"
+    );
     let labels =
         format!("{}tests: [{{path: /x, labels: {{a: b}}, lines: x, expect: []}}]\n", route("to: [a, b]"));
     let labels = read(&labels).unwrap_err().to_string();

@@ -87,7 +87,7 @@ pub(super) fn validate(
             deliver_own_lines: file.log.deliver_own_lines,
         },
         kubernetes: file.kubernetes.map(|kubernetes| {
-            let wishes = routes.iter().any(|route| !route.annotations.is_empty());
+            let wishes = routes.iter().any(|route| !route.annotations.is_empty() || route.opt_in);
             Arc::new(KubernetesSettings { wishes, ..kubernetes.settings() })
         }),
         destinations,

@@ -89,7 +89,8 @@ impl Validator<'_> {
                 go_on: route.go_on,
                 exclude: route.exclude.iter().map(|(_, glob)| glob.0.clone()).collect(),
                 pods,
-                annotations: route.annotations.iter().map(|(_, name)| (*name).into()).collect(),
+                annotations: route.annotations.iter().filter_map(|(_, name)| name.wish()).collect(),
+                opt_in: route.annotations.iter().any(|(_, name)| *name == raw::WishName::OptIn),
                 decoding: Decoding {
                     format: match route.format {
                         raw::FormatName::Plain => Format::Plain,
