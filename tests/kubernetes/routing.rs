@@ -233,6 +233,28 @@ async fn a_kill_forgets_no_decision_and_makes_none() {
 }
 
 #[tokio::test]
+async fn files_of_a_pod_that_finds_no_room_wait_until_another_makes_some() {
+    let node = Node::with("1h", "max_pods: 1").await;
+    let other = Container::of_pod("other");
+    node.api.pod(&node.pod().label("team", "checkout"));
+    let mut log = node.log();
+    log.lines(1);
+    let agent = Agent::start(&by_team(&node, ""), &node.scene.root());
+    arrived(&node, AUDIT, 1).await;
+    node.api.pod(&PodObject::of(&other).label("team", "shop"));
+    Writer::container(&node.scene.root(), &other, Format::Crio).lines(2);
+    let said = agent.logged("\"pod_metadata_refused\"").await;
+    assert!(said.contains("match.on_unknown") && said.contains("asked for again"), "{said}");
+    until(async || agent.metric("kinetail_kubernetes_files_waiting").await == 1.0).await;
+    assert!(node.scene.records(ARCHIVE).is_empty());
+    // The API tells of this one, and of the other only when it is asked.
+    node.api.delete_pod(&node.pod());
+    arrived(&node, ARCHIVE, 2).await;
+    assert_eq!(node.told(&other, 2).await[0]["labels"]["team"], "shop");
+    agent.terminate().await;
+}
+
+#[tokio::test]
 async fn conditions_ask_for_what_is_known_and_not_for_what_a_line_says() {
     let node = Node::with("1h", "").await;
     let other = Container::of_pod("other");
